@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Vendordock: one gateway for nova's dynamic vendordata, with plugins that answer.
+//!
+//! The modules, in the order in which a request meets them. `ARCHITECTURE.md` tells the same as a story.
+
+pub mod cli;
+pub mod config;
+pub mod server;
+
+pub mod auth;
+pub mod request;
+
+pub mod cache;
+pub mod dispatch;
+
+pub mod egress;
+pub mod loader;
+pub mod plugin;
+
+pub mod error;
+pub mod telemetry;

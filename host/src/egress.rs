@@ -1,0 +1,429 @@
+//! Where a plugin may connect, and how a credential gets on the wire.
+//!
+//! A plugin has no sockets: `http.send` and `http.send-with` end here, and nothing else leaves the gateway on its
+//! behalf. Every request is checked against the target's origins first. A credential is checked against its own origins as
+//! well, so that a secret for one upstream cannot be sent to another that the target may also call.
+//!
+//! Redirects are handed back to the plugin. If it follows one, that is a new request, checked anew.
+//!
+//! Connections are shared by the calls of one target, and by nothing else. Cookies that come back from a log-in
+//! stay here, by target, credential and origin; the plugin sees neither them nor the secret.
+
+mod credential;
+mod session;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method};
+use tokio::time::Instant;
+use url::Url;
+
+pub use self::credential::{Credential, Scheme};
+use self::session::Session;
+use crate::config::{self, Origin};
+
+/// The longest answer of an upstream.
+const RESPONSE_BYTES: usize = 1 << 20;
+
+/// The longest request body of a plugin.
+const REQUEST_BYTES: usize = 1 << 20;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the gateway sets itself, or what concerns one connection only. A plugin that could set these could
+/// speak for another host or smuggle a second request.
+const RESERVED_HEADERS: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One target's way out.
+pub struct Egress {
+    origins: Vec<Origin>,
+    credentials: HashMap<String, Credential>,
+    anonymous: Client,
+    /// A client with a cookie jar of its own for each credential and each of its origins.
+    sessions: HashMap<(String, Origin), Client>,
+}
+
+/// Why a target's way out could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A secret cannot be read.
+    #[error("credential `{name}`")]
+    Secret {
+        /// The credential.
+        name: String,
+        /// Why.
+        source: config::SecretError,
+    },
+    /// The file with the authority's certificates cannot be read.
+    #[error("ca_file {path} cannot be read")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error("ca_file holds no usable certificate")]
+    Certificates(#[source] reqwest::Error),
+    /// The client could not be built.
+    #[error("cannot make an HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+/// A plugin's request.
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Absolute.
+    pub url: String,
+    /// The plugin's own headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    pub body: Option<Vec<u8>>,
+    /// The plugin's own limit; the deadline of the call holds on top.
+    pub timeout_ms: Option<u32>,
+    /// How many redirects the plugin wants followed.
+    pub max_redirects: u8,
+}
+
+/// An upstream's answer.
+pub struct Incoming {
+    /// The status code.
+    pub status: u16,
+    /// All headers; without `Set-Cookie` when a credential was used.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Why a plugin's request has no answer. The texts are for the plugin: they name what it asked for itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The request is wrong as it stands.
+    #[error("{0}")]
+    Invalid(String),
+    /// No grant covers it.
+    #[error("{what} is not granted to this target")]
+    Denied {
+        /// The origin, or the credential at the origin.
+        what: String,
+    },
+    /// The credential does not fit the request.
+    #[error("{0}")]
+    Credential(&'static str),
+    /// The name does not resolve.
+    #[error("the name of {origin} does not resolve")]
+    Dns {
+        /// Where to.
+        origin: String,
+        /// What the client says.
+        source: reqwest::Error,
+    },
+    /// Nobody answers there.
+    #[error("cannot connect to {origin}")]
+    Connect {
+        /// Where to.
+        origin: String,
+        /// What the client says.
+        source: reqwest::Error,
+    },
+    /// The peer is not who it should be.
+    #[error("TLS with {origin} failed: {reason}")]
+    Tls {
+        /// Where to.
+        origin: String,
+        /// What rustls says.
+        reason: String,
+    },
+    /// No whole answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The answer is longer than this many bytes.
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(usize),
+    /// The connection broke, or what came is no HTTP.
+    #[error("the connection to {origin} broke")]
+    Protocol {
+        /// Where to.
+        origin: String,
+        /// What the client says.
+        source: reqwest::Error,
+    },
+}
+
+impl Egress {
+    /// Reads the target's secrets and certificates, and makes its clients.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be had.
+    pub(crate) fn new(target: &config::Target) -> Result<Self, Error> {
+        let certificates = match &target.ca_file {
+            Some(path) => Some(certificates(path)?),
+            None => None,
+        };
+        let builder = || {
+            let builder = Client::builder()
+                // A redirect is the plugin's to follow, and the environment's proxies are not the target's origins.
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT);
+            match &certificates {
+                Some(certificates) => builder.tls_certs_only(certificates.clone()),
+                None => builder,
+            }
+        };
+        let mut credentials = HashMap::new();
+        let mut sessions = HashMap::new();
+        for (name, configured) in &target.credentials {
+            let credential =
+                Credential::read(name, configured).map_err(|source| Error::Secret {
+                    name: name.clone(),
+                    source,
+                })?;
+            for origin in &configured.origins {
+                let session = Arc::new(Session::default());
+                let client = builder()
+                    .cookie_provider(session)
+                    .build()
+                    .map_err(Error::Client)?;
+                sessions.insert((name.clone(), origin.clone()), client);
+            }
+            credentials.insert(name.clone(), credential);
+        }
+        Ok(Self {
+            origins: target.egress.clone(),
+            credentials,
+            anonymous: builder().build().map_err(Error::Client)?,
+            sessions,
+        })
+    }
+
+    /// A credential of this target.
+    pub(crate) fn credential(&self, name: &str) -> Option<Credential> {
+        self.credentials.get(name).cloned()
+    }
+
+    /// Sends one request and reads the whole answer, before `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not granted, or has no answer.
+    pub(crate) async fn dispatch(
+        &self,
+        outgoing: Outgoing,
+        auth: Option<(Credential, Scheme)>,
+        deadline: Instant,
+    ) -> Result<Incoming, RequestError> {
+        let url = checked_url(&outgoing.url)?;
+        let shown = url.origin().ascii_serialization();
+        let Some(origin) = self.origins.iter().find(|origin| origin.covers(&url)) else {
+            tracing::warn!(origin = %shown, "refused a request of the plugin; to permit it, add \"{shown}\" to the target's egress");
+            return Err(RequestError::Denied { what: shown });
+        };
+        if outgoing.max_redirects > 0 {
+            let message =
+                "this gateway follows no redirects yet: ask for 0 and follow them yourself";
+            return Err(RequestError::Invalid(message.to_owned()));
+        }
+        let mut headers = checked_headers(outgoing.headers)?;
+        let mut body = outgoing.body.unwrap_or_default();
+        if body.len() > REQUEST_BYTES {
+            let message = format!("the body is longer than {REQUEST_BYTES} bytes");
+            return Err(RequestError::Invalid(message));
+        }
+        let mut client = &self.anonymous;
+        if let Some((credential, scheme)) = &auth {
+            if !credential.may_go_to(origin) {
+                let what = format!("credential `{}` at {shown}", credential.name());
+                tracing::warn!(origin = %shown, credential = credential.name(), "refused to send a credential there; to permit it, add \"{shown}\" to its origins");
+                return Err(RequestError::Denied { what });
+            }
+            if scheme.has_session() {
+                let key = (credential.name().to_owned(), origin.clone());
+                client = self.sessions.get(&key).unwrap_or(client);
+            }
+            credential.place(scheme, &mut headers, &mut body)?;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = outgoing
+            .timeout_ms
+            .map_or(left, |own| left.min(Duration::from_millis(own.into())));
+        let request = client
+            .request(outgoing.method, url)
+            .headers(headers)
+            .body(body)
+            .timeout(timeout);
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| failed(error, &shown))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let body = whole(response, &shown).await?;
+        Ok(Incoming {
+            status,
+            headers: handed_over(headers, auth.is_some()),
+            body,
+        })
+    }
+}
+
+fn certificates(path: &PathBuf) -> Result<Vec<reqwest::Certificate>, Error> {
+    let pem = std::fs::read(path).map_err(|source| Error::CaFile {
+        path: path.clone(),
+        source,
+    })?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(Error::Certificates)
+}
+
+fn checked_url(text: &str) -> Result<Url, RequestError> {
+    let invalid = |reason: &str| RequestError::Invalid(format!("the URL {reason}"));
+    let mut url = Url::parse(text).map_err(|error| invalid(&format!("is wrong: {error}")))?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(invalid("has a scheme other than https and http"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("holds user information"));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn checked_headers(headers: Vec<(String, Vec<u8>)>) -> Result<HeaderMap, RequestError> {
+    let mut checked = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, value) in headers {
+        let invalid = || RequestError::Invalid(format!("the header {name:?} is no header"));
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_bad| invalid())?;
+        let value = HeaderValue::from_bytes(&value).map_err(|_bad| invalid())?;
+        if RESERVED_HEADERS.contains(&header.as_str()) {
+            let message = format!("the header `{header}` is the gateway's to set");
+            return Err(RequestError::Invalid(message));
+        }
+        checked.append(header, value);
+    }
+    Ok(checked)
+}
+
+async fn whole(mut response: reqwest::Response, origin: &str) -> Result<Vec<u8>, RequestError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(error, origin))?
+    {
+        if body.len() + chunk.len() > RESPONSE_BYTES {
+            return Err(RequestError::TooLarge(RESPONSE_BYTES));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn handed_over(headers: HeaderMap, with_credential: bool) -> Vec<(String, Vec<u8>)> {
+    headers
+        .iter()
+        .filter(|(name, _)| !(with_credential && *name == reqwest::header::SET_COOKIE))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
+        .collect()
+}
+
+/// Tells apart what plugins act on differently. reqwest has no kinds for DNS and TLS: they are found in the chain of causes.
+fn failed(error: reqwest::Error, origin: &str) -> RequestError {
+    let origin = origin.to_owned();
+    // The URL may hold what the plugin would not like in a log.
+    let error = error.without_url();
+    if error.is_timeout() {
+        return RequestError::Timeout;
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(at) = cause {
+        let inner = at
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(tls) = at.downcast_ref::<rustls::Error>().or(inner) {
+            let reason = tls.to_string();
+            return RequestError::Tls { origin, reason };
+        }
+        if at.to_string() == "dns error" {
+            return RequestError::Dns {
+                origin,
+                source: error,
+            };
+        }
+        cause = at.source();
+    }
+    if error.is_connect() {
+        RequestError::Connect {
+            origin,
+            source: error,
+        }
+    } else {
+        RequestError::Protocol {
+            origin,
+            source: error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_cannot_speak_for_another_host_or_smuggle_a_request() {
+        for (name, value) in [
+            ("Host", &b"other.example.test"[..]),
+            ("content-length", b"0"),
+            ("Transfer-Encoding", b"chunked"),
+            ("Authorization", b"Basic x"),
+            ("Cookie", b"a=b"),
+            ("X-Fine", b"a\r\nHost: other"),
+            ("X Space", b"a"),
+            ("", b"a"),
+        ] {
+            let headers = vec![(name.to_owned(), value.to_vec())];
+            assert!(checked_headers(headers).is_err(), "{name}");
+        }
+        let fine = vec![(
+            "Referer".to_owned(),
+            b"https://ipa.example.test/ipa".to_vec(),
+        )];
+        assert!(checked_headers(fine).is_ok());
+    }
+
+    #[test]
+    fn a_url_with_a_user_or_another_scheme_is_refused() {
+        for url in [
+            "https://user@host/",
+            "https://u:p@host/",
+            "file:///etc/passwd",
+            "/relative",
+            "",
+        ] {
+            assert!(
+                matches!(checked_url(url), Err(RequestError::Invalid(_))),
+                "{url}"
+            );
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! From a file to a plugin that serves.
+//!
+//! A fault stays with its target: the others serve, and readiness says which does not and why.
+
+use std::path::{Path, PathBuf};
+
+use wasmtime::component::Component;
+
+use crate::config::{Target, TargetName};
+use crate::egress;
+use crate::plugin::{Engine, Grants, LoadError, Plugin};
+
+/// The largest component; one from componentize-py has 18 MB.
+const LARGEST_COMPONENT_BYTES: u64 = 64 << 20;
+
+/// The version of `wit/` that this gateway speaks, and the interface that every plugin exports.
+const WIT_PACKAGE: &str = "vendordock:vendordata/";
+const WIT_VERSION: &str = "0.1";
+
+/// Why a target has no plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not there, or not ours to read.
+    #[error("component {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// No component is that large.
+    #[error("component {path} is larger than {LARGEST_COMPONENT_BYTES} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Compiled code would run without any check of what it does.
+    #[error("component {path} is precompiled; only WebAssembly components are loaded")]
+    Precompiled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A module is half of a component.
+    #[error(
+        "component {path} is a core module; make it a component with `wasm-tools component new`, or build it with `cargo xtask plugins`"
+    )]
+    CoreModule {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something else.
+    #[error("component {path} is not WebAssembly")]
+    NotWasm {
+        /// The file.
+        path: PathBuf,
+    },
+    /// WebAssembly, and broken.
+    #[error("component {path} does not compile")]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// What wasmtime says.
+        source: wasmtime::Error,
+    },
+    /// A plugin for another gateway.
+    #[error(
+        "component {path} speaks vendordock:vendordata {found}, and this gateway {WIT_VERSION}.x; rebuild it with an SDK of that line"
+    )]
+    WitVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version it speaks.
+        found: String,
+    },
+    /// A component, and not a plugin.
+    #[error("component {path} does not export {WIT_PACKAGE}provider, so it is no plugin")]
+    NotAPlugin {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The target's secrets or certificates cannot be had.
+    #[error(transparent)]
+    Grants(#[from] egress::Error),
+    /// The plugin refused, or was refused.
+    #[error("component {path}")]
+    Plugin {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LoadError,
+    },
+    /// The thread that compiled is gone.
+    #[error("compiling {path} failed")]
+    Lost {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads, compiles and checks the plugin of one target.
+///
+/// # Errors
+///
+/// The first step that fails.
+pub async fn load(engine: &Engine, name: &TargetName, target: &Target) -> Result<Plugin, Error> {
+    let grants = Grants::new(name, target)?;
+    let (wasmtime, path) = (engine.wasmtime().clone(), target.component.clone());
+    let compile = move || compile(&wasmtime, &path);
+    let component = tokio::task::spawn_blocking(compile)
+        .await
+        .map_err(|_panicked| Error::Lost {
+            path: target.component.clone(),
+        })??;
+    Plugin::load(engine, &component, grants)
+        .await
+        .map_err(|source| Error::Plugin {
+            path: target.component.clone(),
+            source,
+        })
+}
+
+fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<Component, Error> {
+    let path = || path.to_owned();
+    let unreadable = |source| Error::Unreadable {
+        path: path(),
+        source,
+    };
+    let length = std::fs::metadata(path()).map_err(unreadable)?.len();
+    if length > LARGEST_COMPONENT_BYTES {
+        return Err(Error::TooLarge { path: path() });
+    }
+    let bytes = std::fs::read(path()).map_err(unreadable)?;
+    if wasmtime::Engine::detect_precompiled(&bytes).is_some() {
+        return Err(Error::Precompiled { path: path() });
+    }
+    // The word after the magic number is a version; its upper half tells components (1) from modules (0).
+    match bytes.get(..8) {
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
+        Some([0, b'a', b's', b'm', ..]) => return Err(Error::CoreModule { path: path() }),
+        _ => return Err(Error::NotWasm { path: path() }),
+    }
+    let component = Component::from_binary(engine, &bytes).map_err(|source| Error::Compile {
+        path: path(),
+        source,
+    })?;
+    check_version(engine, &component, path)?;
+    Ok(component)
+}
+
+/// Finds a foreign version by name. Without this the linker would complain about a missing interface, and the
+/// operator would search for it.
+fn check_version(
+    engine: &wasmtime::Engine,
+    component: &Component,
+    path: impl Fn() -> PathBuf,
+) -> Result<(), Error> {
+    let kind = component.component_type();
+    let imports = kind.imports(engine).map(|(name, _)| name.to_owned());
+    let exports: Vec<String> = kind
+        .exports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let mut provides = false;
+    for name in imports.chain(exports.iter().cloned()) {
+        let Some(interface) = name.strip_prefix(WIT_PACKAGE) else {
+            continue;
+        };
+        let (interface, version) = interface.split_once('@').unwrap_or((interface, ""));
+        let ours = version
+            .strip_prefix(WIT_VERSION)
+            .is_some_and(|patch| patch.starts_with('.'));
+        if !ours {
+            let found = version.to_owned();
+            return Err(Error::WitVersion {
+                path: path(),
+                found,
+            });
+        }
+        provides |= interface == "provider" && exports.contains(&name);
+    }
+    if provides {
+        Ok(())
+    } else {
+        Err(Error::NotAPlugin { path: path() })
+    }
+}

@@ -1,0 +1,363 @@
+//! A loaded plugin, and one call of it.
+//!
+//! A call runs in a store of its own, with the target's limits, and the store is dropped when it ends, however it
+//! ends. The deadline stands in three places, since none of them sees everything: a timeout around the call, for
+//! when it waits; a look at the clock after each tick of the engine, for when the guest computes; and every import
+//! that waits is given what is left.
+
+mod answer;
+mod bindings;
+mod call;
+pub mod engine;
+mod grants;
+mod host;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use wasmtime::component::Component;
+
+pub use self::answer::Error as AnswerError;
+pub use self::bindings::exports::vendordock::vendordata::plugin::Manifest;
+use self::bindings::vendordock::vendordata::types as wit;
+pub use self::bindings::vendordock::vendordata::types::{CacheHint, CacheScope, FieldError};
+use self::bindings::{VendordataProvider, VendordataProviderPre};
+use self::call::{Call, OutOfTime, Phase};
+pub use self::engine::Engine;
+pub use self::grants::Grants;
+use crate::request::Request;
+
+/// How long `describe` and `validate` may take together.
+const LOAD_TIME: Duration = Duration::from_secs(5);
+
+/// A plugin with the grants of one target.
+pub struct Plugin {
+    engine: Engine,
+    pre: VendordataProviderPre<Call>,
+    grants: Arc<Grants>,
+    manifest: Manifest,
+}
+
+/// What a plugin answers for one request.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// A JSON object, as the plugin wrote it.
+    pub body: Bytes,
+    /// How long it may be used again; zero: not at all.
+    pub ttl: Duration,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plugin says why. The text is its own.
+    #[error("the plugin answered: {0:?}")]
+    Answered(Refusal),
+    /// The call was still running.
+    #[error("the plugin was still running at its deadline")]
+    Deadline,
+    /// As many calls run as the engine allows, and none ended in time.
+    #[error("no place among the running calls became free in time")]
+    Busy,
+    /// A panic, an uncaught exception, a limit: the guest is gone.
+    #[error("the plugin trapped")]
+    Trap(#[source] wasmtime::Error),
+    /// What it answered cannot be handed on.
+    #[error("the plugin's answer is not handed on")]
+    Answer(#[source] AnswerError),
+    /// The task that ran the call is gone. It means a fault of the host's own.
+    #[error("the call was lost")]
+    Lost,
+}
+
+/// The errors of the WIT, with their texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400
+    InvalidRequest(Vec<String>),
+    /// 403
+    Forbidden(String),
+    /// 404
+    NotFound(String),
+    /// 409
+    Conflict(String),
+    /// 429, milliseconds to wait
+    Throttled(u32),
+    /// 500
+    Misconfigured(Vec<String>),
+    /// 500
+    Internal(String),
+    /// 502
+    Upstream(String),
+    /// 503, milliseconds to wait
+    Unavailable(Option<u32>),
+    /// 504
+    UpstreamTimeout(String),
+}
+
+/// Why a component cannot be used as a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It wants what we do not have, or lacks what we need.
+    #[error("it does not fit the world vendordata-provider of vendordock:vendordata@0.1")]
+    World(#[source] wasmtime::Error),
+    /// `describe` failed.
+    #[error("its `describe` failed")]
+    Describe(#[source] wasmtime::Error),
+    /// `validate` failed, which is not the same as finding faults.
+    #[error("its `validate` failed")]
+    Validate(#[source] wasmtime::Error),
+    /// The manifest's schema is no JSON Schema.
+    #[error("its manifest's config-schema is no JSON Schema: {0}")]
+    Schema(String),
+    /// The target's configuration does not fit.
+    #[error("{}", faults(.0))]
+    Config(Vec<ConfigFault>),
+}
+
+/// One fault in a target's `config` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// JSON Pointer into the table; empty for the whole.
+    pub pointer: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+fn faults(faults: &[ConfigFault]) -> String {
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| {
+            let key = fault.pointer.replace('/', ".");
+            format!("config{key}: {}", fault.message)
+        })
+        .collect();
+    lines.join("; ")
+}
+
+impl Plugin {
+    /// Checks a component against the world, its own manifest and the target's configuration.
+    ///
+    /// # Errors
+    ///
+    /// The first step that fails; for the configuration, all its faults.
+    pub async fn load(
+        engine: &Engine,
+        component: &Component,
+        grants: Grants,
+    ) -> Result<Self, LoadError> {
+        let pre = engine
+            .linker
+            .instantiate_pre(component)
+            .and_then(VendordataProviderPre::new)
+            .map_err(LoadError::World)?;
+        // Otherwise the first request would build it.
+        component
+            .initialize_copy_on_write_image()
+            .map_err(LoadError::World)?;
+        let grants = Arc::new(grants);
+        let deadline = Instant::now() + LOAD_TIME;
+        let manifest = in_new_store(
+            engine,
+            &pre,
+            &grants,
+            Phase::Describe,
+            deadline,
+            async |store, provider| {
+                provider
+                    .vendordock_vendordata_plugin()
+                    .call_describe(store)
+                    .await
+            },
+        )
+        .await
+        .map_err(LoadError::Describe)?;
+        let faults = schema_faults(&manifest.config_schema, &grants.config)?;
+        if !faults.is_empty() {
+            return Err(LoadError::Config(faults));
+        }
+        let faults = in_new_store(
+            engine,
+            &pre,
+            &grants,
+            Phase::Validate,
+            deadline,
+            async |store, provider| {
+                provider
+                    .vendordock_vendordata_plugin()
+                    .call_validate(store)
+                    .await
+            },
+        )
+        .await
+        .map_err(LoadError::Validate)?;
+        if !faults.is_empty() {
+            let faults = faults.into_iter().map(|fault| ConfigFault {
+                pointer: fault.pointer,
+                message: fault.message,
+            });
+            return Err(LoadError::Config(faults.collect()));
+        }
+        Ok(Self {
+            engine: engine.clone(),
+            pre,
+            grants,
+            manifest,
+        })
+    }
+
+    /// What the plugin says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Whether the target grants user data.
+    pub fn sees_user_data(&self) -> bool {
+        self.grants.user_data
+    }
+
+    /// Answers one request in a fresh store.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the plugin from answering before `deadline`.
+    pub async fn provide(
+        &self,
+        request: Request,
+        request_id: Arc<str>,
+        deadline: Instant,
+    ) -> Result<Answer, Error> {
+        let acquire = self.engine.permits.acquire();
+        let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, acquire).await else {
+            return Err(Error::Busy);
+        };
+        let mut store = Call::store(
+            &self.engine.engine,
+            self.grants.clone(),
+            Phase::Provide,
+            deadline,
+        );
+        let request = wit::Request {
+            context: wit::CallContext {
+                request_id: request_id.as_ref().to_owned(),
+                target: self.grants.target.to_string(),
+                budget_ms: milliseconds(deadline.saturating_duration_since(Instant::now())),
+                traceparent: None,
+            },
+            instance: wit::Instance {
+                id: request.instance_id,
+                project_id: request.project_id,
+                hostname: request.hostname,
+                image_id: request.image_id,
+                user_data: request.user_data,
+                metadata: request.metadata.into_iter().collect(),
+                boot_roles: request.boot_roles,
+            },
+            raw: request.raw,
+        };
+        let call = async {
+            let provider = self.pre.instantiate_async(&mut store).await?;
+            provider
+                .vendordock_vendordata_provider()
+                .call_provide(&mut store, &request)
+                .await
+        };
+        let outcome = tokio::time::timeout_at(deadline, call).await;
+        store.data().report_dropped_lines();
+        let response = match outcome {
+            Err(_elapsed) => return Err(Error::Deadline),
+            Ok(Err(error)) if error.is::<OutOfTime>() => return Err(Error::Deadline),
+            Ok(Err(error)) => return Err(Error::Trap(error)),
+            Ok(Ok(Err(refusal))) => return Err(Error::Answered(refusal.into())),
+            Ok(Ok(Ok(response))) => response,
+        };
+        answer::check(&response.body, self.grants.response_bytes).map_err(Error::Answer)?;
+        let hint = response.cache.unwrap_or(self.manifest.cache);
+        Ok(Answer {
+            body: response.body.into(),
+            ttl: match hint.scope {
+                CacheScope::None => Duration::ZERO,
+                // The wider scopes are a permission, not a duty: each instance gets an entry of its own.
+                CacheScope::Instance | CacheScope::Project | CacheScope::Target => {
+                    Duration::from_millis(hint.ttl_ms.into())
+                }
+            },
+        })
+    }
+}
+
+/// Runs one of the exports that are called at load.
+async fn in_new_store<T>(
+    engine: &Engine,
+    pre: &VendordataProviderPre<Call>,
+    grants: &Arc<Grants>,
+    phase: Phase,
+    deadline: Instant,
+    run: impl AsyncFnOnce(&mut wasmtime::Store<Call>, &VendordataProvider) -> wasmtime::Result<T>,
+) -> wasmtime::Result<T> {
+    let mut store = Call::store(&engine.engine, grants.clone(), phase, deadline);
+    let call = async {
+        let provider = pre.instantiate_async(&mut store).await?;
+        run(&mut store, &provider).await
+    };
+    match tokio::time::timeout_at(deadline, call).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(OutOfTime.into()),
+    }
+}
+
+fn schema_faults(schema: &str, config: &serde_json::Value) -> Result<Vec<ConfigFault>, LoadError> {
+    let schema =
+        serde_json::from_str(schema).map_err(|error| LoadError::Schema(error.to_string()))?;
+    let validator =
+        jsonschema::validator_for(&schema).map_err(|error| LoadError::Schema(error.to_string()))?;
+    let faults = validator.iter_errors(config).map(|error| ConfigFault {
+        pointer: error.instance_path().to_string(),
+        message: error.to_string(),
+    });
+    Ok(faults.collect())
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+impl From<wit::Error> for Refusal {
+    fn from(error: wit::Error) -> Self {
+        let fields = |errors: Vec<FieldError>| {
+            let lines = errors.iter().map(|error| {
+                let at = if error.pointer.is_empty() {
+                    "the whole"
+                } else {
+                    &error.pointer
+                };
+                bounded(format!("{at}: {}", error.message))
+            });
+            lines.take(16).collect()
+        };
+        match error {
+            wit::Error::InvalidRequest(errors) => Self::InvalidRequest(fields(errors)),
+            wit::Error::Forbidden(text) => Self::Forbidden(bounded(text)),
+            wit::Error::NotFound(text) => Self::NotFound(bounded(text)),
+            wit::Error::Conflict(text) => Self::Conflict(bounded(text)),
+            wit::Error::Throttled(wait_ms) => Self::Throttled(wait_ms),
+            wit::Error::Misconfigured(errors) => Self::Misconfigured(fields(errors)),
+            wit::Error::Internal(text) => Self::Internal(bounded(text)),
+            wit::Error::Upstream(text) => Self::Upstream(bounded(text)),
+            wit::Error::Unavailable(wait_ms) => Self::Unavailable(wait_ms),
+            wit::Error::UpstreamTimeout(text) => Self::UpstreamTimeout(bounded(text)),
+        }
+    }
+}
+
+/// A plugin's text goes to nova's log and to ours: one line, of a length that a person reads.
+fn bounded(mut text: String) -> String {
+    const LONGEST_BYTES: usize = 512;
+    if text.len() > LONGEST_BYTES {
+        text.truncate(text.floor_char_boundary(LONGEST_BYTES));
+        text.push('…');
+    }
+    text.replace(char::is_control, " ")
+}

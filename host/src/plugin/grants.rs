@@ -1,0 +1,75 @@
+//! What one target lets its plugin do, made ready for use.
+
+use crate::config::{self, TargetName};
+use crate::egress::{self, Egress};
+
+/// A target's grants and limits.
+pub struct Grants {
+    pub(super) target: TargetName,
+    pub(super) config: serde_json::Value,
+    pub(super) config_text: String,
+    pub(super) memory_bytes: usize,
+    pub(super) response_bytes: usize,
+    pub(super) user_data: bool,
+    pub(super) egress: Egress,
+}
+
+impl Grants {
+    /// Reads the target's secrets and certificates.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be had.
+    pub(crate) fn new(name: &TargetName, target: &config::Target) -> Result<Self, egress::Error> {
+        let config = json(&toml::Value::Table(target.config.clone()));
+        Ok(Self {
+            target: name.clone(),
+            config_text: config.to_string(),
+            config,
+            memory_bytes: target.memory_bytes,
+            response_bytes: target.response_bytes,
+            user_data: target.user_data,
+            egress: Egress::new(target)?,
+        })
+    }
+}
+
+/// TOML has two kinds of value that JSON has not: dates become text, and what is no number becomes null.
+fn json(value: &toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => (*number).into(),
+        toml::Value::Boolean(truth) => (*truth).into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+        toml::Value::Array(values) => values.iter().map(json).collect(),
+        toml::Value::Table(table) => {
+            let members = table.iter().map(|(key, value)| (key.clone(), json(value)));
+            serde_json::Value::Object(members.collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_toml_value_reaches_the_plugin() {
+        let table: toml::Table = r#"
+            text = "t"
+            number = -7
+            part = 0.5
+            none = nan
+            yes = true
+            day = 2026-11-20
+            list = [1, "two"]
+            [inner]
+            key = "value"
+        "#
+        .parse()
+        .expect("TOML");
+
+        insta::assert_snapshot!(json(&toml::Value::Table(table)), @r#"{"day":"2026-11-20","inner":{"key":"value"},"list":[1,"two"],"none":null,"number":-7,"part":0.5,"text":"t","yes":true}"#);
+    }
+}
