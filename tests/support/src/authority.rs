@@ -1,0 +1,93 @@
+//! A certificate authority that lives as long as the test.
+//!
+//! Nothing is written to disk and nothing expires, so no test depends on a certificate that was made
+//! some other day.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+
+/// A throw-away authority. Two of them do not trust each other.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    ca_pem: String,
+}
+
+/// A server's certificate and its key, as PEM, for a program that reads them from files.
+pub struct Issued {
+    /// The certificate, without the authority's own.
+    pub certificate_pem: String,
+    /// The key, as PKCS#8.
+    pub key_pem: String,
+}
+
+impl Authority {
+    /// Makes an authority with a key of its own.
+    #[expect(
+        clippy::new_without_default,
+        reason = "each is different, which nobody expects of a default"
+    )]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Vendordock stand-ins");
+        let key = KeyPair::generate().expect("the system has randomness");
+        let ca = params
+            .self_signed(&key)
+            .expect("the parameters above are complete");
+        Self {
+            ca_pem: ca.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// What a client must trust, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Issues a server certificate for these names; an IP address among them is known by its form.
+    ///
+    /// # Panics
+    ///
+    /// When a name is neither ASCII nor an address.
+    pub fn issue(&self, names: &[&str]) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names are ASCII");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "stand-in");
+        let key = KeyPair::generate().expect("the system has randomness");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("the parameters above are complete");
+        Issued {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    /// How a server with these names speaks TLS: HTTP/1.1 only, as Apache before FreeIPA.
+    pub(crate) fn server_config(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let issued = self.issue(names);
+        let certificate = PemObject::from_pem_slice(issued.certificate_pem.as_bytes())
+            .expect("a certificate was written just now");
+        let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes())
+            .expect("a key was written just now");
+        // Named here, so that no test depends on what its program installed for the process.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("certificate and key belong together");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}

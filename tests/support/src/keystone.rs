@@ -1,0 +1,121 @@
+//! A small strict keystone: tokens by password, and their validation.
+//!
+//! For the demo, and for tests of what happens when keystone misbehaves; the end-to-end tests run the
+//! real one. It answers as keystone 30 does, also where that surprises: a bad subject token is 404 for
+//! whoever may ask, a bad caller 401, roles are expanded, and the text of a 404 repeats the token.
+//!
+//! It knows less than the real one in this: project scope and the password method only, one domain, no
+//! `allow_expired`, no version discovery, and no rule that is configurable.
+
+mod http;
+mod time;
+mod tokens;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::Faults;
+use crate::server::Server;
+use tokens::{Account, Tokens};
+
+/// A running stand-in for keystone.
+pub struct Keystone {
+    server: Server,
+    faults: Arc<Faults>,
+    state: Arc<Mutex<State>>,
+}
+
+/// All that the handlers share with the test.
+#[derive(Default)]
+struct State {
+    tokens: Tokens,
+    validations: usize,
+    log_ins: usize,
+}
+
+impl Keystone {
+    /// Starts one that knows nobody.
+    pub async fn start() -> Self {
+        let faults = Arc::new(Faults::default());
+        let state = Arc::new(Mutex::new(State::default()));
+        let router = http::router(Arc::clone(&state), Arc::clone(&faults));
+        Self {
+            server: Server::start(router, None),
+            faults,
+            state,
+        }
+    }
+
+    /// What OpenStack calls `auth_url`: `http://127.0.0.1:PORT/v3`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/v3", self.server.port())
+    }
+
+    /// Trouble below the protocol.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Refuses connections until [`restart`](Self::restart). Accounts and tokens survive.
+    pub async fn stop(&self) {
+        self.server.stop().await;
+    }
+
+    /// Listens again, on the same port.
+    pub async fn restart(&self) {
+        self.server.restart();
+    }
+
+    /// Cuts all connections.
+    pub async fn drop_connections(&self) {
+        self.server.drop_connections().await;
+    }
+
+    /// Lets a user of the domain `Default` log in to a project of that domain.
+    pub fn add_account(&self, user: &str, password: &str, project: &str, roles: &[&str]) {
+        self.state().tokens.add_account(Account {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            project: project.to_owned(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        });
+    }
+
+    /// Makes a token without a log-in.
+    pub fn issue(&self, user: &str, project: &str, roles: &[&str], ttl: Duration) -> String {
+        let mut state = self.state();
+        state.tokens.issue(user, project, roles, ttl)
+    }
+
+    /// The token is worth nothing from now on. Unknown ones are none the better.
+    pub fn revoke(&self, token: &str) {
+        self.state().tokens.revoke(token);
+    }
+
+    /// The id of a project, whether it was seen before or not.
+    pub fn project_id(&self, name: &str) -> String {
+        self.state().tokens.id_of(tokens::Kind::Project, name)
+    }
+
+    /// The id of a user, whether seen before or not.
+    pub fn user_id(&self, name: &str) -> String {
+        self.state().tokens.id_of(tokens::Kind::User, name)
+    }
+
+    /// How often a validation was asked for, whatever the answer.
+    pub fn validations(&self) -> usize {
+        self.state().validations
+    }
+
+    /// How often somebody tried to log in, with or without success.
+    pub fn log_ins(&self) -> usize {
+        self.state().log_ins
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no handler panics")
+    }
+}
+
+#[cfg(test)]
+mod tests;
