@@ -1,0 +1,135 @@
+//! What one call costs inside the process: store, instantiation, call, drop.
+//!
+//! `calls DIRECTORY` takes the components from there. It prints one JSON object for `cargo xtask bench`:
+//! microseconds for each call on one thread, and calls a second of 100 concurrent tasks on one and on two workers,
+//! taken in turn.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vendordock::config::{self, Config};
+use vendordock::loader;
+use vendordock::plugin::{Engine, Plugin};
+use vendordock::request::Request;
+
+const ROUNDS: usize = 7;
+const CALLS: u32 = 4_000;
+const TASKS: usize = 100;
+
+fn main() {
+    let Some(directory) = std::env::args()
+        .nth(1)
+        .filter(|path| Path::new(path).is_dir())
+    else {
+        return;
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let engine = Engine::new(&config::Engine::default()).expect("an engine");
+    let plugin = Arc::new(runtime(1).block_on(load(&engine, &directory)));
+
+    let (mut parse, mut call, mut one, mut two) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        parse.push(microseconds(|| {
+            std::hint::black_box(request());
+        }));
+        let thread = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        call.push(microseconds(|| {
+            thread.block_on(provide(&plugin));
+        }));
+        one.push(calls_a_second(1, &plugin));
+        two.push(calls_a_second(2, &plugin));
+    }
+    println!(
+        "{}",
+        serde_json::json!({
+            "parse_us": median(parse),
+            "call_us": median(call),
+            "one_worker_calls_s": median(one),
+            "two_workers_calls_s": median(two),
+            "allocator": format!("{:?}", engine.allocator()),
+        })
+    );
+}
+
+async fn load(engine: &Engine, directory: &str) -> Plugin {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let file = scratch.path().join("bench.toml");
+    let component = Path::new(directory).join("bench.wasm");
+    let text = format!("auth.method = \"none\"\ntargets.bench.component = {component:?}\n");
+    std::fs::write(&file, text).expect("a file");
+    let (config, _) = Config::load(&file).expect("a configuration");
+    let (name, target) = config.targets.iter().next().expect("one target");
+    loader::load(engine, name, target).await.expect("a plugin")
+}
+
+fn request() -> Request {
+    static BODY: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    let body = BODY.get_or_init(|| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/request.json");
+        std::fs::read(path).expect("the request")
+    });
+    Request::read(body, false).expect("a request")
+}
+
+async fn provide(plugin: &Plugin) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(4);
+    let answer = plugin
+        .provide(request(), "req-bench".into(), deadline)
+        .await;
+    assert!(answer.expect("an answer").body.len() > 900);
+}
+
+fn microseconds(mut work: impl FnMut()) -> f64 {
+    for _ in 0..CALLS / 10 {
+        work();
+    }
+    let started = Instant::now();
+    for _ in 0..CALLS {
+        work();
+    }
+    started.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS)
+}
+
+fn calls_a_second(workers: usize, plugin: &Arc<Plugin>) -> f64 {
+    let runtime = runtime(workers);
+    let time = Duration::from_millis(700);
+    runtime.block_on(async {
+        let started = Instant::now();
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|_| {
+                let plugin = plugin.clone();
+                tokio::spawn(async move {
+                    let mut calls = 0_u32;
+                    while started.elapsed() < time {
+                        provide(&plugin).await;
+                        calls += 1;
+                        tokio::task::yield_now().await;
+                    }
+                    calls
+                })
+            })
+            .collect();
+        let mut calls = 0;
+        for task in tasks {
+            calls += task.await.expect("a task that ends");
+        }
+        f64::from(calls) / started.elapsed().as_secs_f64()
+    })
+}
+
+fn runtime(workers: usize) -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .expect("threads")
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}

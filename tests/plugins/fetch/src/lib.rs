@@ -1,0 +1,157 @@
+//! Makes the HTTP request that the instance's metadata describes, and reports what came of it.
+//!
+//! | key | |
+//! | --- | --- |
+//! | `url` | where to; without it, nothing is sent |
+//! | `method`, `body` | `GET` and none, unless given |
+//! | `header` | one `name: value` |
+//! | `timeout_ms`, `max_redirects` | numbers |
+//! | `credential` | name of a credential to send with |
+//! | `scheme` | how: the name in the WIT package, then `:` and its text: `basic:alice`, `header:x-key` |
+//!
+//! The answer is `{"status", "headers", "body"}`, or `{"error"}` with the error as Rust prints it, or
+//! `{"credential_error"}`.
+
+use serde_json::{Value, json};
+use vendordock_plugin::credentials;
+use vendordock_plugin::http::{
+    self, AuthScheme, HttpError, IncomingResponse, Method, OutgoingRequest,
+};
+use vendordock_plugin::{Error, FieldError, Instance, Manifest, Plugin, Request, Response, export};
+
+struct Fetch;
+
+impl Plugin for Fetch {
+    fn describe() -> Manifest {
+        Manifest {
+            name: "fetch".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            description: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+            ..Manifest::default()
+        }
+    }
+
+    fn provide(request: Request) -> Result<Response, Error> {
+        let instance = request.instance;
+        let Some(request) = outgoing(&instance)? else {
+            return Ok(Response::default());
+        };
+        let Some(name) = instance.metadata_value("credential") else {
+            return Response::json(&report(http::send(&request)));
+        };
+        let scheme = scheme(instance.metadata_value("scheme").unwrap_or("bearer"))?;
+        match credentials::open(name) {
+            Ok(credential) => {
+                Response::json(&report(http::send_with(&request, &credential, &scheme)))
+            }
+            Err(error) => Response::json(&json!({ "credential_error": format!("{error:?}") })),
+        }
+    }
+}
+
+fn outgoing(instance: &Instance) -> Result<Option<OutgoingRequest>, Error> {
+    let Some(url) = instance.metadata_value("url") else {
+        return Ok(None);
+    };
+    let header = match instance.metadata_value("header") {
+        Some(header) => Some(header.split_once(": ").ok_or_else(|| wrong("header"))?),
+        None => None,
+    };
+    Ok(Some(OutgoingRequest {
+        method: method(instance.metadata_value("method").unwrap_or("GET"))?,
+        url: url.to_owned(),
+        headers: header
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .into_iter()
+            .collect(),
+        body: instance
+            .metadata_value("body")
+            .map(|body| body.as_bytes().to_vec()),
+        timeout_ms: number(instance, "timeout_ms")?,
+        max_redirects: number(instance, "max_redirects")?.unwrap_or(0),
+    }))
+}
+
+fn method(name: &str) -> Result<Method, Error> {
+    match name {
+        "GET" => Ok(Method::Get),
+        "HEAD" => Ok(Method::Head),
+        "POST" => Ok(Method::Post),
+        "PUT" => Ok(Method::Put),
+        "PATCH" => Ok(Method::Patch),
+        "DELETE" => Ok(Method::Delete),
+        "OPTIONS" => Ok(Method::Options),
+        _ => Err(wrong("method")),
+    }
+}
+
+fn scheme(text: &str) -> Result<AuthScheme, Error> {
+    let (name, argument) = text.split_once(':').unwrap_or((text, ""));
+    let argument = argument.to_owned();
+    match name {
+        "bearer" => Ok(AuthScheme::Bearer),
+        "basic" => Ok(AuthScheme::Basic(argument)),
+        "header" => Ok(AuthScheme::Header(argument)),
+        "form-field" => Ok(AuthScheme::FormField(argument)),
+        "session" => Ok(AuthScheme::Session),
+        "negotiate" => Ok(AuthScheme::Negotiate(argument)),
+        "client-certificate" => Ok(AuthScheme::ClientCertificate),
+        _ => Err(wrong("scheme")),
+    }
+}
+
+fn number<T: std::str::FromStr>(instance: &Instance, key: &str) -> Result<Option<T>, Error> {
+    match instance.metadata_value(key) {
+        Some(text) => text.parse().map(Some).map_err(|_| wrong(key)),
+        None => Ok(None),
+    }
+}
+
+fn wrong(key: &str) -> Error {
+    Error::InvalidRequest(vec![FieldError {
+        pointer: format!("/metadata/{key}"),
+        message: "not understood".to_owned(),
+    }])
+}
+
+fn report(outcome: Result<IncomingResponse, HttpError>) -> Value {
+    match outcome {
+        Ok(response) => json!({
+            "status": response.status,
+            "headers": response
+                .headers
+                .iter()
+                .map(|(name, value)| (name, String::from_utf8_lossy(value)))
+                .collect::<Vec<_>>(),
+            "body": String::from_utf8_lossy(&response.body),
+        }),
+        Err(error) => json!({ "error": format!("{error:?}") }),
+    }
+}
+
+export!(Fetch);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_its_name_and_its_text() {
+        assert_eq!(scheme("session"), Ok(AuthScheme::Session));
+        assert_eq!(
+            scheme("negotiate:HTTP@ipa.example.test"),
+            Ok(AuthScheme::Negotiate("HTTP@ipa.example.test".to_owned()))
+        );
+        assert_eq!(scheme("digest:alice"), Err(wrong("scheme")));
+    }
+
+    #[test]
+    fn a_failure_is_reported_as_it_is() {
+        let report = report(Err(HttpError::ResponseTooLarge(1024)));
+
+        assert_eq!(
+            report,
+            json!({ "error": "HttpError::ResponseTooLarge(1024)" })
+        );
+    }
+}

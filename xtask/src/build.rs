@@ -1,0 +1,49 @@
+//! Builds the workspace's own programs, with the features of the whole workspace: selected alone, a package would
+//! have its dependencies built once more.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::process;
+
+/// A program or benchmark that cargo built.
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The gateway, as the tests have it.
+pub(crate) fn gateway() -> Result<PathBuf> {
+    executable("vendordock", &["--workspace", "--bin", "vendordock"])
+}
+
+/// Builds with these arguments, and finds the program of this name.
+pub(crate) fn executable(name: &str, arguments: &[&str]) -> Result<PathBuf> {
+    eprintln!("building {name}");
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args([
+            "build",
+            "--locked",
+            "--message-format=json-render-diagnostics",
+        ])
+        .args(arguments);
+    // cargo's own progress goes to standard error, the artifacts to standard output.
+    command.stderr(std::process::Stdio::inherit());
+    let messages = process::output(&mut command)?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter(|artifact| artifact.target.name == name)
+        .find_map(|artifact| artifact.executable)
+        .with_context(|| format!("cargo built no program {name}"))
+}

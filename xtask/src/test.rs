@@ -1,0 +1,88 @@
+//! `cargo xtask test`: every check, the same here and in CI.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{openstack, plugins, process};
+
+/// Sets up all that the checks need and runs them: format, lints, documentation, licences, tests.
+///
+/// The first run takes about half an hour on two cores: it builds wasmtime, a standard library for the plugins' target, and an
+/// environment with nova and keystone. All of it is kept in the user's cache.
+///
+/// Settings: VENDORDOCK_WASM_TOOLCHAIN (see `cargo xtask plugins --help`); VENDORDOCK_ADVISORIES=skip leaves out the check against the
+/// advisory database, for machines that cannot fetch it.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let steps: [(&str, fn() -> Result<()>); 6] = [
+        ("format", || cargo(&["fmt", "--all", "--check"], &[])),
+        ("plugins", || plugins::build(&[]).map(drop)),
+        ("lints", || {
+            cargo(
+                &[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--locked",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
+                &[],
+            )
+        }),
+        ("documentation", || {
+            cargo(
+                &["doc", "--workspace", "--no-deps", "--locked"],
+                &[("RUSTDOCFLAGS", "-D warnings")],
+            )
+        }),
+        ("licences, sources, advisories", deny),
+        ("tests", tests),
+    ];
+    for (number, (name, step)) in (1..).zip(&steps) {
+        eprintln!(
+            "\n[{number}/{}] {name}, {} s so far",
+            steps.len(),
+            started.elapsed().as_secs()
+        );
+        step().with_context(|| format!("the check `{name}` failed"))?;
+    }
+    eprintln!("\nall checks passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn tests() -> Result<()> {
+    let environment = openstack::environment()?;
+    let environment = environment
+        .to_str()
+        .context("the cache's path is not text")?;
+    cargo(
+        &["test", "--workspace", "--locked"],
+        &[("VENDORDOCK_OPENSTACK", environment)],
+    )
+}
+
+fn deny() -> Result<()> {
+    if !process::succeeds(Command::new(env!("CARGO")).args(["deny", "--version"])) {
+        eprintln!("installing cargo-deny, once");
+        cargo(&["install", "--locked", "cargo-deny"], &[])?;
+    }
+    let mut checks = vec!["bans", "licenses", "sources"];
+    match std::env::var("VENDORDOCK_ADVISORIES").as_deref() {
+        Ok("skip") => eprintln!("the advisory database is not asked (VENDORDOCK_ADVISORIES=skip)"),
+        _ => checks.push("advisories"),
+    }
+    cargo(&[&["deny", "--locked", "check"], &checks[..]].concat(), &[])
+}
+
+fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).envs(variables.iter().copied());
+    process::run(&mut command)
+}
