@@ -10,7 +10,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Faults;
+use crate::auth::KeystoneError;
+use crate::config::{Document, Fault, Faults};
+use crate::error::chain;
 
 /// Exit code for a configuration or arguments that cannot be used.
 const USAGE: u8 = 2;
@@ -57,6 +59,16 @@ struct ConfigFile {
         default_value = "/etc/vendordock/vendordock.toml"
     )]
     path: PathBuf,
+}
+
+/// Where in the file a keystone that cannot be used is described.
+fn keystone_fault(document: &Document, error: &KeystoneError) -> Fault {
+    let key = match error {
+        KeystoneError::Password(_) => "password",
+        KeystoneError::Trust(_) => "ca_file",
+        _ => "auth_url",
+    };
+    document.fault(&["keystone", key], chain(error))
 }
 
 impl Arguments {

@@ -25,7 +25,7 @@ pub use self::keystone::{Keystone, Policy, Project};
 pub use self::name::TargetName;
 pub use self::origin::Origin;
 pub use self::secret::{Error as SecretError, SecretSource};
-pub use self::server::{Auth, AuthMethod, Cache, Engine, Log, LogFormat, Server};
+pub use self::server::{Auth, AuthMethod, Cache, Engine, Filter, Log, LogFormat, Server};
 pub use self::target::Target;
 
 /// The whole file.

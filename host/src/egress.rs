@@ -13,7 +13,6 @@ mod credential;
 mod session;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use url::Url;
 pub use self::credential::{Credential, Scheme};
 use self::session::Session;
 use crate::config::{self, Origin};
+use crate::trust;
 
 /// The longest answer of an upstream.
 const RESPONSE_BYTES: usize = 1 << 20;
@@ -71,17 +71,9 @@ pub enum Error {
         /// Why.
         source: config::SecretError,
     },
-    /// The file with the authority's certificates cannot be read.
-    #[error("ca_file {path} cannot be read")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// The certificates cannot be used.
-    #[error("ca_file holds no usable certificate")]
-    Certificates(#[source] reqwest::Error),
+    /// The authority's certificates cannot be used.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
     /// The client could not be built.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
@@ -176,7 +168,7 @@ impl Egress {
     /// When one of them cannot be had.
     pub(crate) fn new(target: &config::Target) -> Result<Self, Error> {
         let certificates = match &target.ca_file {
-            Some(path) => Some(certificates(path)?),
+            Some(path) => Some(trust::authorities(path)?),
             None => None,
         };
         let builder = || {
@@ -285,14 +277,6 @@ impl Egress {
             body,
         })
     }
-}
-
-fn certificates(path: &PathBuf) -> Result<Vec<reqwest::Certificate>, Error> {
-    let pem = std::fs::read(path).map_err(|source| Error::CaFile {
-        path: path.clone(),
-        source,
-    })?;
-    reqwest::Certificate::from_pem_bundle(&pem).map_err(Error::Certificates)
 }
 
 fn checked_url(text: &str) -> Result<Url, RequestError> {

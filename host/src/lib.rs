@@ -18,3 +18,4 @@ pub mod plugin;
 
 pub mod error;
 pub mod telemetry;
+pub mod trust;

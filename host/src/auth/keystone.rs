@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::{Caller, Error as AuthError};
-use crate::config;
+use crate::{config, trust};
 
 /// Our own token is renewed when it has less than this left.
 const RENEW_AHEAD: Duration = Duration::from_secs(60);
@@ -48,17 +48,12 @@ pub enum Error {
     /// The client could not be built.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
-    /// The authority's certificates cannot be read.
-    #[error("ca_file {path} cannot be read")]
-    CaFile {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
+    /// The authority's certificates cannot be used.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
     /// The gateway's password cannot be read.
-    #[error("keystone.password")]
-    Password(#[source] config::SecretError),
+    #[error(transparent)]
+    Password(config::SecretError),
     /// No answer.
     #[error("no answer from {url}")]
     NoAnswer {
@@ -133,13 +128,7 @@ impl Keystone {
             .no_proxy()
             .timeout(Duration::from_millis(config.timeout_ms.get().into()));
         if let Some(path) = &config.ca_file {
-            let pem = std::fs::read(path).map_err(|source| Error::CaFile {
-                path: path.clone(),
-                source,
-            })?;
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(Error::Client)?;
-            client = client.tls_certs_only(certificates);
+            client = client.tls_certs_only(trust::authorities(path)?);
         }
         Ok(Self {
             client: client.build().map_err(Error::Client)?,

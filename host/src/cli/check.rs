@@ -31,15 +31,6 @@ impl Check {
     async fn check(self) -> anyhow::Result<ExitCode> {
         let (config, document) = Config::load(&self.config.path)?;
         let mut faults = Vec::new();
-        if tracing_subscriber::EnvFilter::builder()
-            .parse(&config.log.filter)
-            .is_err()
-        {
-            faults.push(document.fault(
-                &["log", "filter"],
-                "is not a list of `level` and `module=level`",
-            ));
-        }
         println!("listen on {}", config.server.listen);
         match (config.auth.method, &config.keystone) {
             (AuthMethod::Keystone, Some(keystone)) => {
@@ -49,7 +40,7 @@ impl Check {
                     keystone.accept.roles, keystone.accept.projects
                 );
                 if let Err(error) = Keystone::new(keystone, config.cache.tokens) {
-                    faults.push(document.fault(&["keystone"], chain(&error)));
+                    faults.push(super::keystone_fault(&document, &error));
                 }
             }
             _ => println!("no authentication: whoever reaches the port may ask for any instance"),

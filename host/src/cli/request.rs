@@ -10,6 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use url::Url;
 
+use crate::trust;
+
 /// Send a request as nova would, and show the answer
 ///
 /// The answer's body goes to standard output, its status, request id and time to standard error. Exit code 0 for a
@@ -86,8 +88,7 @@ impl Request {
             .no_proxy()
             .timeout(Duration::from_millis(self.timeout_ms));
         if let Some(path) = &self.ca_file {
-            let pem = std::fs::read(path).with_context(|| path.display().to_string())?;
-            client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem)?);
+            client = client.tls_certs_only(trust::authorities(path)?);
         }
         // What nova sends, as far as it matters.
         let mut request = client

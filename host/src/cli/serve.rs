@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::ConfigFile;
 use crate::auth::{Auth, Keystone};
 use crate::cache::Answers;
-use crate::config::{AuthMethod, Config};
+use crate::config::{AuthMethod, Config, Document, Faults};
 use crate::dispatch::{Gateway, Target};
 use crate::error::chain;
 use crate::plugin::Engine;
@@ -32,8 +32,9 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (config, _) = Config::load(&self.config.path)?;
-        telemetry::start(&config.log).context("log.filter")?;
+        let (config, document) = Config::load(&self.config.path)?;
+        let auth = auth(&config, &document)?;
+        telemetry::start(&config.log);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(workers) = config.server.workers {
             runtime.worker_threads(workers.get());
@@ -42,14 +43,28 @@ impl Serve {
             .enable_all()
             .build()
             .context("cannot start worker threads")?;
-        runtime.block_on(serve(config))?;
+        runtime.block_on(serve(config, auth))?;
         // A guest that computes past its deadline, or a thread that compiles, would hold up the exit.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+/// Reads the account's secrets: without them the configuration cannot be used.
+fn auth(config: &Config, document: &Document) -> Result<Auth, Faults> {
+    let (AuthMethod::Keystone, Some(keystone)) = (config.auth.method, &config.keystone) else {
+        return Ok(Auth::None);
+    };
+    match Keystone::new(keystone, config.cache.tokens) {
+        Ok(keystone) => Ok(Auth::Keystone(Arc::new(keystone))),
+        Err(error) => Err(Faults {
+            path: document.path().to_owned(),
+            faults: vec![super::keystone_fault(document, &error)],
+        }),
+    }
+}
+
+async fn serve(config: Config, auth: Auth) -> anyhow::Result<()> {
     // Before anything slow: a signal during start stops the start.
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -61,7 +76,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     tokio::pin!(stop);
     let gateway = tokio::select! {
-        gateway = start(&config) => gateway?,
+        gateway = start(&config, auth) => gateway?,
         () = &mut stop => return Ok(()),
     };
     let address = config.server.listen;
@@ -97,7 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Makes everything ready that serving needs.
-async fn start(config: &Config) -> anyhow::Result<Gateway> {
+async fn start(config: &Config, auth: Auth) -> anyhow::Result<Gateway> {
     let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     match engine.allocator() {
         Allocator::Pooling => tracing::info!("memory for plugin calls comes from a pool"),
@@ -106,18 +121,11 @@ async fn start(config: &Config) -> anyhow::Result<Gateway> {
             "memory for plugin calls is allocated on demand: each call costs several times more"
         ),
     }
-    let auth = match (&config.auth.method, &config.keystone) {
-        (AuthMethod::Keystone, Some(keystone)) => {
-            let keystone = Keystone::new(keystone, config.cache.tokens).context("[keystone]")?;
-            Auth::Keystone(Arc::new(keystone))
-        }
-        _ => {
-            tracing::warn!(
-                "serving without authentication: whoever reaches the port may ask for any instance"
-            );
-            Auth::None
-        }
-    };
+    if matches!(auth, Auth::None) {
+        tracing::warn!(
+            "serving without authentication: whoever reaches the port may ask for any instance"
+        );
+    }
     let mut targets = std::collections::HashMap::new();
     for (generation, (name, target)) in (1..).zip(&config.targets) {
         for warning in target.warnings() {

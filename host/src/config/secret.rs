@@ -19,7 +19,7 @@ pub enum SecretSource {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is not there, or not ours to read.
-    #[error("the secret file {path} cannot be read: {source}")]
+    #[error("the secret file {path} cannot be read")]
     Unreadable {
         /// The file.
         path: PathBuf,

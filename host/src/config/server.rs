@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 
 /// `[server]`: where to listen, and what a request may be.
 #[derive(Debug, Clone, Deserialize)]
@@ -68,7 +69,32 @@ pub struct Log {
     /// For people or for machines.
     pub format: LogFormat,
     /// Levels, `info` or `warn,vendordock::auth=debug`.
-    pub filter: String,
+    pub filter: Filter,
+}
+
+/// Levels of the log, checked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Filter(String);
+
+impl Filter {
+    /// What the subscriber takes.
+    pub fn layer(&self) -> EnvFilter {
+        EnvFilter::new(&self.0)
+    }
+}
+
+impl TryFrom<String> for Filter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match EnvFilter::builder().parse(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(format!(
+                "`{text}` is not a list of `level` and `module=level`: {error}"
+            )),
+        }
+    }
 }
 
 /// The shape of a log line.
@@ -115,7 +141,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             format: LogFormat::Human,
-            filter: "info".to_owned(),
+            filter: Filter("info".to_owned()),
         }
     }
 }

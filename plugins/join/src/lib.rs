@@ -6,7 +6,7 @@
 //! a running cloud. What is not, is that a password is answered only after FreeIPA has taken it: a
 //! guest with any other fails, and a guest without one believes that it is enrolled already.
 //!
-//! [`enrolment`] decides, [`ipa`] speaks the protocol; neither knows the gateway, which enters here.
+//! `enrolment` decides, `ipa` speaks the protocol; neither knows the gateway, which enters here.
 
 mod answer;
 mod enrolment;
