@@ -11,6 +11,10 @@ use axum::routing::post;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[path = "../../tests/plugins/bench/src/work.rs"]
 mod work;
 
@@ -49,6 +53,7 @@ async fn native(body: Bytes) -> impl IntoResponse {
     let settings = work::Settings {
         domain: "cloud.example.test".to_owned(),
         body_bytes: 1024,
+        ttl_ms: 0,
     };
     let Ok(sent) = serde_json::from_slice(&body) else {
         return StatusCode::BAD_REQUEST.into_response();

@@ -13,6 +13,10 @@ use vendordock::loader;
 use vendordock::plugin::{Engine, Plugin};
 use vendordock::request::Request;
 
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 7;
 const CALLS: u32 = 4_000;
 const TASKS: usize = 100;

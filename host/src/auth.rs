@@ -58,9 +58,6 @@ pub enum Error {
     /// Keystone's answer cannot be read, so nothing is known about the token.
     #[error("cannot read keystone's answer")]
     Nonsense(#[source] KeystoneError),
-    /// The task that asked is gone. It means a fault of the gateway's own.
-    #[error("the validation was lost")]
-    Lost,
 }
 
 impl Auth {

@@ -1,9 +1,9 @@
 //! Answers that were given, and runs that are under way.
 //!
-//! nova asks six times for one config drive and on every read of the metadata service. Two look-ups answer a repeated
-//! request: the body as it came leads to the request's digest, and the digest to the answer. nova writes equal requests
-//! the same way nearly always, so that a hit parses nothing; where it does not, the digest still is the same, and only
-//! the parsing is done again.
+//! nova asks six times for one config drive and on every read of the metadata service, and writes equal requests the same
+//! way nearly always. So there are two tables. The first goes from a body, byte for byte, to its answer: a hit parses
+//! nothing. The second goes from a request's digest to the answer, or to the run that will give it: it is asked when the
+//! body is new, and finds that the request is not.
 //!
 //! Both keys begin with the number of the plugin's generation: what one build or configuration answered is never
 //! taken for another's.
@@ -12,61 +12,62 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use moka::Expiry;
 use moka::future::Cache;
-use sha2::{Digest, Sha256};
 
 use crate::config;
 use crate::plugin::{Answer, Error};
-
-/// The SHA-256 of a body or of a request, each with the generation.
-type Key = [u8; 32];
 
 /// What an entry costs beside its body: keys, counters, queues.
 const ENTRY_BYTES: usize = 256;
 
 /// The answer cache of all targets.
 pub struct Answers {
-    /// A body that was read once, and the request it turned out to be.
-    bodies: Cache<Key, Key>,
-    answers: Cache<Key, Answer>,
+    /// Compared whole, not by a digest: a kilobyte is compared faster than it is hashed well, and no two bodies can be
+    /// taken for one.
+    by_body: Cache<Question, Kept, foldhash::quality::RandomState>,
+    by_digest: Cache<(u64, [u8; 32]), Kept>,
 }
 
-/// A body of one generation, on its way through the cache.
-#[derive(Clone, Copy)]
+/// A body for one generation.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Question {
-    generation: u64,
-    body: Key,
+    /// The generation of the plugin that would answer.
+    pub generation: u64,
+    /// What nova sent.
+    pub body: Bytes,
 }
 
-impl Question {
-    /// Names a body.
-    pub fn new(generation: u64, body: &[u8]) -> Self {
-        let body = key(generation, body);
-        Self { generation, body }
-    }
+/// An answer and its end.
+#[derive(Clone)]
+struct Kept {
+    body: Bytes,
+    until: Instant,
 }
 
 impl Answers {
     /// An empty cache within bounds.
     pub fn new(bounds: &config::Cache) -> Self {
+        // An answer may stand in both, and its request's body stands in the first.
+        let half = bounds.answers_bytes / 2;
         Self {
-            // Sixteen bodies to an answer would be nova writing one request in sixteen ways.
-            bodies: Cache::new(bounds.answers_bytes / ENTRY_BYTES as u64),
-            answers: Cache::builder()
-                .max_capacity(bounds.answers_bytes)
-                .weigher(|_key, answer: &Answer| {
-                    u32::try_from(answer.body.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
-                })
-                .expire_after(AsAnswered)
+            by_body: Cache::builder()
+                .max_capacity(half)
+                .weigher(|question: &Question, kept: &Kept| weight(&question.body, kept))
+                .expire_after(AtItsEnd)
+                .build_with_hasher(foldhash::quality::RandomState::default()),
+            by_digest: Cache::builder()
+                .max_capacity(half)
+                .weigher(|_key, kept| weight(&[], kept))
+                .expire_after(AtItsEnd)
                 .build(),
         }
     }
 
     /// The answer to a body that was seen before.
-    pub async fn get(&self, question: &Question) -> Option<Answer> {
-        let digest = self.bodies.get(&question.body).await?;
-        self.answers.get(&digest).await
+    pub async fn get(&self, question: &Question) -> Option<Bytes> {
+        self.by_body.get(question).await.map(|kept| kept.body)
     }
 
     /// The answer to a request: a kept one, or that of the run under way, or that of `run`. A failure is told to all
@@ -78,31 +79,51 @@ impl Answers {
     pub async fn get_or_run(
         &self,
         question: Question,
-        digest: &[u8; 32],
+        digest: [u8; 32],
         run: impl Future<Output = Result<Answer, Error>>,
-    ) -> Result<Answer, Arc<Error>> {
-        let key = key(question.generation, digest);
-        let answer = self.answers.try_get_with(key, run).await?;
-        if answer.ttl > Duration::ZERO {
-            self.bodies.insert(question.body, key).await;
+    ) -> Result<Bytes, Arc<Error>> {
+        let run = async {
+            let answer = run.await?;
+            Ok(Kept {
+                body: answer.body,
+                until: Instant::now() + answer.ttl,
+            })
+        };
+        let key = (question.generation, digest);
+        let kept = self.by_digest.try_get_with(key, run).await?;
+        let body = kept.body.clone();
+        if kept.until > Instant::now() {
+            let question = Question {
+                // What was read is a piece of a larger buffer, which would be kept whole.
+                body: Bytes::copy_from_slice(&question.body),
+                ..question
+            };
+            self.by_body.insert(question, kept).await;
         }
-        Ok(answer)
+        Ok(body)
     }
 }
 
-fn key(generation: u64, bytes: &[u8]) -> Key {
-    let mut hash = Sha256::new();
-    hash.update(generation.to_le_bytes());
-    hash.update(bytes);
-    hash.finalize().into()
+fn weight(body: &[u8], kept: &Kept) -> u32 {
+    u32::try_from(body.len() + kept.body.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
 }
 
 /// Each answer says how long it is good.
-struct AsAnswered;
+struct AtItsEnd;
 
-impl Expiry<Key, Answer> for AsAnswered {
-    fn expire_after_create(&self, _key: &Key, answer: &Answer, _now: Instant) -> Option<Duration> {
-        Some(answer.ttl)
+impl<K> Expiry<K, Kept> for AtItsEnd {
+    fn expire_after_create(&self, _key: &K, kept: &Kept, now: Instant) -> Option<Duration> {
+        Some(kept.until.saturating_duration_since(now))
+    }
+
+    fn expire_after_update(
+        &self,
+        _key: &K,
+        kept: &Kept,
+        now: Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(kept.until.saturating_duration_since(now))
     }
 }
 
@@ -112,8 +133,15 @@ mod tests {
 
     use super::*;
 
+    const DIGEST: [u8; 32] = [7; 32];
+
     fn answers() -> Answers {
         Answers::new(&config::Cache::default())
+    }
+
+    fn question(generation: u64, body: &'static str) -> Question {
+        let body = body.into();
+        Question { generation, body }
     }
 
     fn answer(ttl_ms: u64) -> Answer {
@@ -126,23 +154,39 @@ mod tests {
     #[tokio::test]
     async fn a_body_seen_before_is_answered_for_its_own_generation_only() {
         let answers = answers();
-        let (first, second) = (Question::new(1, b"body"), Question::new(2, b"body"));
+        let run = async { Ok(answer(60_000)) };
         answers
-            .get_or_run(first, &[7; 32], async { Ok(answer(60_000)) })
+            .get_or_run(question(1, "body"), DIGEST, run)
             .await
             .expect("an answer");
 
-        assert!(answers.get(&first).await.is_some());
-        assert!(answers.get(&second).await.is_none());
-        assert!(answers.get(&Question::new(1, b"Body")).await.is_none());
+        assert!(answers.get(&question(1, "body")).await.is_some());
+        assert!(answers.get(&question(2, "body")).await.is_none());
+        assert!(answers.get(&question(1, "Body")).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_written_in_another_way_finds_the_same_answer() {
+        let answers = answers();
+        let run = async { Ok(answer(60_000)) };
+        answers
+            .get_or_run(question(1, "body"), DIGEST, run)
+            .await
+            .expect("an answer");
+
+        let no_run = async { Err(Error::Busy) };
+        let again = answers
+            .get_or_run(question(1, " body"), DIGEST, no_run)
+            .await;
+        assert_eq!(again.expect("the kept one"), "{}");
+        assert!(answers.get(&question(1, " body")).await.is_some());
     }
 
     #[tokio::test]
     async fn an_answer_without_time_to_live_is_shared_by_those_who_wait_and_not_kept() {
         let (answers, runs) = (answers(), AtomicU32::new(0));
-        let question = Question::new(1, b"body");
         let ask = || {
-            answers.get_or_run(question, &[7; 32], async {
+            answers.get_or_run(question(1, "body"), DIGEST, async {
                 runs.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 Ok(answer(0))
@@ -155,19 +199,19 @@ mod tests {
 
         ask().await.expect("an answer");
         assert_eq!(runs.load(Ordering::Relaxed), 2);
+        assert!(answers.get(&question(1, "body")).await.is_none());
     }
 
     #[tokio::test]
     async fn a_failure_is_told_and_not_kept() {
         let answers = answers();
-        let question = Question::new(1, b"body");
 
         let failed = answers
-            .get_or_run(question, &[7; 32], async { Err(Error::Lost) })
+            .get_or_run(question(1, "b"), DIGEST, async { Err(Error::Busy) })
             .await;
         assert!(failed.is_err());
         let answered = answers
-            .get_or_run(question, &[7; 32], async { Ok(answer(1_000)) })
+            .get_or_run(question(1, "b"), DIGEST, async { Ok(answer(1_000)) })
             .await;
         assert!(answered.is_ok());
     }

@@ -13,8 +13,9 @@ use crate::cache::{Answers, Question};
 use crate::config::TargetName;
 use crate::error::Error;
 use crate::loader;
-use crate::plugin::{self, Answer, Plugin};
+use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
+use crate::unabandoned::Unabandoned;
 
 /// A run ends itself at its deadline, and says whose fault that is. Whoever waits for it lets it speak.
 const GRACE: Duration = Duration::from_millis(50);
@@ -45,63 +46,69 @@ pub struct Target {
     pub plugin: Result<Arc<Plugin>, loader::Error>,
 }
 
-/// How an answer came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Kept from an earlier run.
-    Cache,
-    /// A run: this request's, or one that it waited for.
-    Run,
-}
-
 impl Gateway {
     /// A target by the name in the URL.
     pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
         self.targets.get(name)
     }
 
-    /// Answers one body for one target.
+    /// The answer that is kept for a body. On this path nothing is parsed and nothing copied.
+    pub async fn kept(&self, target: &Target, body: &Bytes) -> Option<Bytes> {
+        self.answers.get(&target.question(body)).await
+    }
+
+    /// Answers one body for one target, by a run of its plugin or by the answer to an equal request. Fills in the
+    /// fields of the current span that only the body tells.
     ///
     /// # Errors
     ///
     /// Whatever keeps the target from answering before `deadline`.
     pub async fn answer(
         self: &Arc<Self>,
-        target: &Arc<Target>,
+        target: &Target,
         body: &Bytes,
-        span: &Span,
         request_id: &str,
         deadline: Instant,
-    ) -> Result<(Bytes, Source), Error> {
+    ) -> Result<Bytes, Error> {
         let Ok(plugin) = &target.plugin else {
             return Err(Error::NotLoaded);
         };
-        let question = Question::new(target.generation, body);
-        if let Some(answer) = self.answers.get(&question).await {
-            return Ok((answer.body, Source::Cache));
-        }
         let request = Request::read(body, plugin.sees_user_data())?;
+        let span = Span::current();
         span.record("instance.id", &request.instance_id);
         span.record("project.id", &request.project_id);
         let digest = request.digest;
-        // In a task of its own, so that a caller who hangs up does not end the run for the others who wait for it: a
-        // second run would issue a second password.
         let (gateway, plugin) = (self.clone(), plugin.clone());
-        let (most, request_id) = (target.cache_max_ttl, request_id.into());
+        let (question, most, request_id) = (
+            target.question(body),
+            target.cache_max_ttl,
+            request_id.into(),
+        );
         let run = async move {
-            let run = async {
+            // Boxed, because what waits for it hands it on several times, and it is large.
+            let run = Box::pin(async move {
                 let answer = plugin.provide(request, request_id, deadline).await?;
                 let ttl = answer.ttl.min(most);
                 Ok(Answer { ttl, ..answer })
-            };
-            gateway.answers.get_or_run(question, &digest, run).await
+            });
+            gateway.answers.get_or_run(question, digest, run).await
         };
-        let running = tokio::spawn(run.instrument(span.clone()));
+        // A caller who hangs up does not end the run for the others who wait for it: a second run would issue a second
+        // password.
+        let running = Unabandoned::new(run.instrument(span));
         match tokio::time::timeout_at(deadline + GRACE, running).await {
-            Ok(Ok(answer)) => Ok((answer?.body, Source::Run)),
-            Ok(Err(_panicked)) => Err(Arc::new(plugin::Error::Lost).into()),
+            Ok(answer) => Ok(answer?),
             // The run that this request waits for began later and has more time.
             Err(_elapsed) => Err(Error::Deadline),
+        }
+    }
+}
+
+impl Target {
+    fn question(&self, body: &Bytes) -> Question {
+        Question {
+            generation: self.generation,
+            body: body.clone(),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Error {
                     Fault::Operator,
                     "the token cannot be checked: keystone refuses the gateway's own account",
                 ),
-                auth::Error::Unreachable(_) | auth::Error::Nonsense(_) | auth::Error::Lost => told(
+                auth::Error::Unreachable(_) | auth::Error::Nonsense(_) => told(
                     StatusCode::SERVICE_UNAVAILABLE,
                     Fault::Upstream,
                     "the token cannot be checked: keystone gives no answer",
@@ -197,11 +197,6 @@ impl Error {
                     StatusCode::BAD_GATEWAY,
                     Fault::Guest,
                     "the plugin's answer would break a guest and is not handed on",
-                ),
-                plugin::Error::Lost => told(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    Fault::Host,
-                    "the gateway failed",
                 ),
             },
         }

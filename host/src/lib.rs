@@ -19,3 +19,4 @@ pub mod plugin;
 pub mod error;
 pub mod telemetry;
 pub mod trust;
+pub mod unabandoned;

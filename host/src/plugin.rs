@@ -67,9 +67,6 @@ pub enum Error {
     /// What it answered cannot be handed on.
     #[error("the plugin's answer is not handed on")]
     Answer(#[source] AnswerError),
-    /// The task that ran the call is gone. It means a fault of the host's own.
-    #[error("the call was lost")]
-    Lost,
 }
 
 /// The errors of the WIT, with their texts.

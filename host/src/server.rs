@@ -1,13 +1,15 @@
 //! The listener, the routes, and what is the same for every request: its id, its log line, its end.
 
+use std::convert::Infallible;
 use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Extension, Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
@@ -18,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
-use crate::dispatch::{Gateway, Source};
+use crate::dispatch::{Gateway, Target};
 use crate::error::{Error, Fault, chain};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -29,10 +31,9 @@ const NOVAJOIN_TARGET: &str = "join";
 /// For what happens before the target, and with it its own timeout, is known.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A request's name and moment.
-#[derive(Clone)]
+/// A request's name and moment. Every handler takes one, and answers through it, so that every answer carries the id.
 struct Arrival {
-    request_id: Arc<str>,
+    request_id: String,
     at: Instant,
 }
 
@@ -83,106 +84,144 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/", post(novajoin))
         .route("/v1/{target}", post(vendordata))
         .route("/{target}", post(vendordata))
-        .method_not_allowed_fallback(async || Error::Method("POST"))
-        .route("/healthz", get(async || "ok\n"))
+        .route(
+            "/healthz",
+            get(async |arrival: Arrival| arrival.named("ok\n")),
+        )
         .route("/readyz", get(readiness))
-        .fallback(async || Error::NoSuchPath)
-        .layer(middleware::from_fn(named))
+        .method_not_allowed_fallback(async |arrival: Arrival, uri: Uri| {
+            let only = if matches!(uri.path(), "/healthz" | "/readyz") {
+                "GET"
+            } else {
+                "POST"
+            };
+            arrival.refuse(&arrival.span(""), Error::Method(only))
+        })
+        .fallback(async |arrival: Arrival| arrival.refuse(&arrival.span(""), Error::NoSuchPath))
         .with_state(gateway)
 }
 
-/// Gives every request an id, and every answer the header that keystoneauth logs.
-async fn named(mut request: Request, next: Next) -> Response {
-    let id = format!("req-{}", uuid::Uuid::new_v4());
-    let header = HeaderValue::from_str(&id);
-    request.extensions_mut().insert(Arrival {
-        request_id: id.into(),
-        at: Instant::now(),
-    });
-    let mut response = next.run(request).await;
-    // An id is hexadecimal digits and dashes.
-    if let Ok(header) = header {
-        response.headers_mut().insert(REQUEST_ID, header);
+impl<S: Sync> FromRequestParts<S> for Arrival {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            request_id: format!("req-{}", uuid::Uuid::new_v4()),
+            at: Instant::now(),
+        })
     }
-    response
+}
+
+impl Arrival {
+    /// The span of a request that leaves the short path. A request that is answered from the cache has none: to make
+    /// one costs as much as the rest of it.
+    fn span(&self, target: &str) -> Span {
+        tracing::info_span!(
+            "request",
+            request.id = self.request_id,
+            vendordata.target = target,
+            instance.id = field::Empty,
+            project.id = field::Empty,
+        )
+    }
+
+    /// An answer with its id, which keystoneauth logs.
+    fn named(&self, response: impl IntoResponse) -> Response {
+        let mut response = response.into_response();
+        // An id is hexadecimal digits and dashes.
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    /// An error as answer, after a line in the log.
+    fn refuse(&self, span: &Span, error: Error) -> Response {
+        let _entered = span.enter();
+        let (status, fault) = (error.status().as_u16(), error.fault());
+        let (reason, time_ms) = (chain(&error), self.at.elapsed().as_millis());
+        match fault {
+            Fault::Caller => {
+                tracing::warn!(status, fault = fault.as_str(), time_ms, "refused: {reason}");
+            }
+            _ => tracing::error!(status, fault = fault.as_str(), time_ms, "failed: {reason}"),
+        }
+        self.named(error)
+    }
+
+    /// A body as answer, in one write: nova's read timeout holds for each read of its socket, and an answer in drips would
+    /// never run into it.
+    fn answer(&self, body: Bytes) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        self.named(([(header::CONTENT_TYPE, json)], body))
+    }
 }
 
 /// Answers nova's POST to `/v1/{target}`.
 async fn vendordata(
+    arrival: Arrival,
     State(gateway): State<Arc<Gateway>>,
-    Extension(arrival): Extension<Arrival>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    answer_and_log(gateway, arrival, name, request).await
+    match name {
+        Ok(Path(name)) => answer(&gateway, &arrival, &name, request).await,
+        // A name that is no text, percent-encoded.
+        Err(_rejected) => arrival.refuse(&arrival.span(""), Error::NoSuchPath),
+    }
 }
 
 /// Answers at novajoin's own address.
 async fn novajoin(
-    State(gateway): State<Arc<Gateway>>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request,
-) -> Response {
-    answer_and_log(gateway, arrival, NOVAJOIN_TARGET.to_owned(), request).await
-}
-
-async fn answer_and_log(
-    gateway: Arc<Gateway>,
     arrival: Arrival,
-    name: String,
+    State(gateway): State<Arc<Gateway>>,
     request: Request,
 ) -> Response {
-    let span = tracing::info_span!(
-        "request",
-        request.id = %arrival.request_id,
-        vendordata.target = name,
-        instance.id = field::Empty,
-        project.id = field::Empty,
-    );
-    let outcome = answer(&gateway, &arrival, name, request, &span)
-        .instrument(span.clone())
-        .await;
-    let time_ms = arrival.at.elapsed().as_millis();
-    let _entered = span.enter();
-    match outcome {
-        Ok((body, Source::Cache)) => {
-            tracing::debug!(time_ms, cache = "hit", "answered");
-            ok(body)
-        }
-        Ok((body, Source::Run)) => {
-            tracing::info!(time_ms, cache = "miss", "answered");
-            ok(body)
-        }
-        Err(error) => {
-            let (status, fault) = (error.status().as_u16(), error.fault());
-            let reason = chain(&error);
-            match fault {
-                Fault::Caller => {
-                    tracing::warn!(status, fault = fault.as_str(), time_ms, "refused: {reason}")
-                }
-                _ => tracing::error!(status, fault = fault.as_str(), time_ms, "failed: {reason}"),
-            }
-            error.into_response()
-        }
-    }
-}
-
-/// One write: nova's read timeout holds for each read of its socket, and an answer in drips would never run into it.
-fn ok(body: Bytes) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], body).into_response()
+    answer(&gateway, &arrival, NOVAJOIN_TARGET, request).await
 }
 
 async fn answer(
     gateway: &Arc<Gateway>,
     arrival: &Arrival,
-    name: String,
+    name: &str,
     request: Request,
-    span: &Span,
-) -> Result<(Bytes, Source), Error> {
-    let target = gateway.target(&name);
-    let timeout = target.map_or(DEFAULT_TIMEOUT, |target| target.timeout);
-    let deadline = arrival.at + timeout;
+) -> Response {
+    let target = gateway.target(name);
+    let deadline = arrival.at + target.map_or(DEFAULT_TIMEOUT, |target| target.timeout);
+    let (target, body) = match admit(gateway, target, name, request, deadline).await {
+        Ok(admitted) => admitted,
+        Err(error) => return arrival.refuse(&arrival.span(name), error),
+    };
+    if let Some(body) = gateway.kept(target, &body).await {
+        tracing::debug!(
+            request.id = arrival.request_id,
+            vendordata.target = name,
+            cache = "hit",
+            "answered"
+        );
+        return arrival.answer(body);
+    }
+    let span = arrival.span(name);
+    let answer = gateway.answer(target, &body, &arrival.request_id, deadline);
+    let outcome = answer.instrument(span.clone()).await;
+    match outcome {
+        Ok(body) => {
+            let time_ms = arrival.at.elapsed().as_millis();
+            span.in_scope(|| tracing::info!(time_ms, cache = "miss", "answered"));
+            arrival.answer(body)
+        }
+        Err(error) => arrival.refuse(&span, error),
+    }
+}
+
+/// Lets the caller in and reads his body.
+async fn admit<'a>(
+    gateway: &Gateway,
+    target: Option<&'a Arc<Target>>,
+    name: &str,
+    request: Request,
+    deadline: Instant,
+) -> Result<(&'a Arc<Target>, Bytes), Error> {
     let (parts, body) = request.into_parts();
     // Before the body is read, and before anything is said of which targets there are.
     let admitted = gateway.auth.admit(&parts.headers);
@@ -191,13 +230,11 @@ async fn answer(
         Err(_elapsed) => return Err(Error::Deadline),
     };
     let Some(target) = target else {
-        return Err(Error::UnknownTarget(name));
+        return Err(Error::UnknownTarget(name.to_owned()));
     };
     let body = tokio::time::timeout_at(deadline, whole(body, gateway.body_limit_bytes));
     let body = body.await.map_err(|_elapsed| Error::Body)??;
-    gateway
-        .answer(target, &body, span, &arrival.request_id, deadline)
-        .await
+    Ok((target, body))
 }
 
 async fn whole(body: Body, limit: usize) -> Result<Bytes, Error> {
@@ -214,7 +251,7 @@ async fn whole(body: Body, limit: usize) -> Result<Bytes, Error> {
 
 /// Whether to send requests here. One plugin that could not be loaded takes neither the gateway nor the other targets out of
 /// service: `degraded` is for whoever watches. The reasons are in the log; they name files, and this path is open to all.
-async fn readiness(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
+async fn readiness(arrival: Arrival, State(gateway): State<Arc<Gateway>>) -> Response {
     let targets: serde_json::Map<String, serde_json::Value> = gateway
         .targets
         .iter()
@@ -237,5 +274,5 @@ async fn readiness(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
         all if all == targets.len() => (StatusCode::OK, "ready"),
         _ => (StatusCode::OK, "degraded"),
     };
-    (code, Json(json!({"status": status, "targets": targets})))
+    arrival.named((code, Json(json!({"status": status, "targets": targets}))))
 }

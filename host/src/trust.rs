@@ -61,6 +61,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         assert!(matches!(authorities(file.path()), Err(Error::Empty { .. })));
         let missing = file.path().with_extension("missing");
-        assert!(matches!(authorities(&missing), Err(Error::Unreadable { .. })));
+        assert!(matches!(
+            authorities(&missing),
+            Err(Error::Unreadable { .. })
+        ));
     }
 }

@@ -13,7 +13,6 @@ use crate::gateway::{Server, Site};
 use crate::{build, plugins, process};
 
 const CONNECTIONS: &str = "32";
-const RELEASE: &str = "--release";
 
 /// Measures the gateway against a bare axum handler and against the same work done natively.
 ///
@@ -49,12 +48,19 @@ struct Calls {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wrk = wrk()?;
     let built = plugins::build(&["bench".to_owned()])?;
-    let gateway = build::executable(
-        "vendordock",
-        &["--workspace", RELEASE, "--bin", "vendordock"],
+    let programs = ["vendordock", "baseline", "calls"];
+    let [gateway, baseline, calls] = build::executables(
+        programs,
+        &[
+            "--release",
+            "--bin",
+            "vendordock",
+            "--bench",
+            "baseline",
+            "--bench",
+            "calls",
+        ],
     )?;
-    let baseline = build::executable("baseline", &["--workspace", RELEASE, "--bench", "baseline"])?;
-    let calls = build::executable("calls", &["--workspace", RELEASE, "--bench", "calls"])?;
 
     println!("in the process (medians of 7 rounds)");
     let output = process::output(Command::new(calls).arg(&built.test_directory))?;
@@ -98,13 +104,13 @@ async fn over_http(
 ) -> Result<()> {
     let site = Site::start().await?;
     let configuration = format!(
-        "{base}\n[targets.cached]\ncomponent = {echo:?}\nconfig = {{ scope = \"instance\", ttl_ms = 3600000 }}\n\n\
+        "{base}\n[targets.cached]\ncomponent = {bench:?}\nconfig = {{ ttl_ms = 3600000 }}\n\n\
          [targets.run]\ncomponent = {bench:?}\n",
-        base = site.base_configuration().replace("[server]", "[server]\nworkers = 1"),
-        echo = components.join("echo.wasm"),
+        base = site
+            .base_configuration()
+            .replace("[server]", "[server]\nworkers = 1"),
         bench = components.join("bench.wasm"),
-    )
-    .replace("[keystone]", "[log]\nfilter = \"warn\"\n\n[keystone]");
+    );
     let script = site.directory().join("post.lua");
     std::fs::write(&script, post(&site.nova_token()))?;
 

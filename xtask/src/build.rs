@@ -23,27 +23,33 @@ struct Target {
 
 /// The gateway, as the tests have it.
 pub(crate) fn gateway() -> Result<PathBuf> {
-    executable("vendordock", &["--workspace", "--bin", "vendordock"])
+    let [gateway] = executables(["vendordock"], &["--bin", "vendordock"])?;
+    Ok(gateway)
 }
 
-/// Builds with these arguments, and finds the program of this name.
-pub(crate) fn executable(name: &str, arguments: &[&str]) -> Result<PathBuf> {
-    eprintln!("building {name}");
+/// Builds with these arguments, in one call of cargo, and finds the programs of these names.
+pub(crate) fn executables<const N: usize>(
+    names: [&str; N],
+    arguments: &[&str],
+) -> Result<[PathBuf; N]> {
+    eprintln!("building {}", names.join(", "));
     let mut command = Command::new(env!("CARGO"));
     command
-        .args([
-            "build",
-            "--locked",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--workspace", "--locked"])
+        .arg("--message-format=json-render-diagnostics")
         .args(arguments);
     // cargo's own progress goes to standard error, the artifacts to standard output.
     command.stderr(std::process::Stdio::inherit());
     let messages = process::output(&mut command)?;
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-        .filter(|artifact| artifact.target.name == name)
-        .find_map(|artifact| artifact.executable)
-        .with_context(|| format!("cargo built no program {name}"))
+    let mut programs = Vec::new();
+    for name in names {
+        let program = messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+            .filter(|artifact| artifact.target.name == name)
+            .find_map(|artifact| artifact.executable)
+            .with_context(|| format!("cargo built no program {name}"))?;
+        programs.push(program);
+    }
+    programs.try_into().ok().context("a program for each name")
 }

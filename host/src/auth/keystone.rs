@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::{Caller, Error as AuthError};
+use crate::unabandoned::Unabandoned;
 use crate::{config, trust};
 
 /// Our own token is renewed when it has less than this left.
@@ -161,16 +162,15 @@ impl Keystone {
             return Err(AuthError::Rejected.into());
         };
         subject.set_sensitive(true);
-        // In a task of its own: when the one who asked first hangs up, the others still get the answer.
         let keystone = self.clone();
-        let asking = tokio::spawn(async move {
-            let ask = keystone.ask_and_renew(subject);
+        // When the one who asked first hangs up, the others still get the answer.
+        let asking = Unabandoned::new(async move {
+            let ask = Box::pin(keystone.ask_and_renew(subject));
             keystone.known.try_get_with(digest, ask).await
         });
         match asking.await {
-            Ok(Ok(validated)) => validated.verdict.clone(),
-            Ok(Err(error)) => Err(Arc::unwrap_or_clone(error)),
-            Err(_panicked) => Err(AuthError::Lost.into()),
+            Ok(validated) => validated.verdict.clone(),
+            Err(error) => Err(Arc::unwrap_or_clone(error)),
         }
     }
 

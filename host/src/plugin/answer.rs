@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Value {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
-        let mut keys = HashSet::new();
+        let mut keys = HashSet::with_hasher(foldhash::fast::RandomState::default());
         while let Some(key) = members.next_key::<std::borrow::Cow<'de, str>>()? {
             if !keys.insert(key) {
                 return Err(A::Error::custom("a member stands there twice"));
