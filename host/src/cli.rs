@@ -43,7 +43,7 @@ pub struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
-    Request(request::Request),
+    Request(Box<request::Request>),
     NovaConf(nova_conf::NovaConf),
 }
 

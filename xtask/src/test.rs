@@ -17,9 +17,12 @@ use crate::{openstack, plugins, process};
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
+/// A check's name and what it does.
+type Step = (&'static str, fn() -> Result<()>);
+
 pub(crate) fn run(_args: &Args) -> Result<()> {
     let started = Instant::now();
-    let steps: [(&str, fn() -> Result<()>); 6] = [
+    let steps: [Step; 6] = [
         ("format", || cargo(&["fmt", "--all", "--check"], &[])),
         ("plugins", || plugins::build(&[]).map(drop)),
         ("lints", || {
