@@ -19,11 +19,20 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    kind: Vec<String>,
 }
 
-/// The gateway, as the tests have it.
+impl Target {
+    fn is_test(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "test")
+    }
+}
+
+/// The gateway, as the tests have it: without their binary, cargo would choose other features for what both depend on, and
+/// build all of that twice.
 pub(crate) fn gateway() -> Result<PathBuf> {
-    let [gateway] = executables(["vendordock"], &["--bin", "vendordock"])?;
+    let tests = ["--bin", "vendordock", "--test", "vendordock"];
+    let [gateway] = executables(["vendordock"], &tests)?;
     Ok(gateway)
 }
 
@@ -46,7 +55,7 @@ pub(crate) fn executables<const N: usize>(
         let program = messages
             .lines()
             .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-            .filter(|artifact| artifact.target.name == name)
+            .filter(|artifact| artifact.target.name == name && !artifact.target.is_test())
             .find_map(|artifact| artifact.executable)
             .with_context(|| format!("cargo built no program {name}"))?;
         programs.push(program);
