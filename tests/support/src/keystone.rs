@@ -92,6 +92,11 @@ impl Keystone {
         self.state().tokens.revoke(token);
     }
 
+    /// The same for all of a user's tokens: of those that somebody else holds, too.
+    pub fn revoke_all_of(&self, user: &str) {
+        self.state().tokens.revoke_all_of(user);
+    }
+
     /// The id of a project, whether it was seen before or not.
     pub fn project_id(&self, name: &str) -> String {
         self.state().tokens.id_of(tokens::Kind::Project, name)

@@ -95,6 +95,10 @@ impl Tokens {
         self.issued.remove(token);
     }
 
+    pub(super) fn revoke_all_of(&mut self, user: &str) {
+        self.issued.retain(|_, token| token.user != user);
+    }
+
     /// A token that is still worth something.
     pub(super) fn valid(&self, token: &str) -> Option<Token> {
         let token = self.issued.get(token)?;

@@ -1,0 +1,204 @@
+//! What `check` and `serve` say of a configuration, before anything is served.
+
+use std::net::TcpListener;
+
+use crate::program::{Directory, Finished};
+
+/// A configuration with nothing wrong in it, and one thing to warn of.
+const GOOD: &str = r#"
+server.listen = "127.0.0.1:9090"
+[keystone]
+auth_url = "https://keystone.example.test:5000"
+username = "vendordock"
+password = { file = "password" }
+[targets.join]
+component = "join.wasm"
+egress = ["https://ipa.example.test"]
+[targets.join.credentials.ipa]
+secret = { env = "IPA_PASSWORD" }
+origins = ["https://ipa.example.test"]
+[targets.join.config]
+domain = "example.test"
+servers = ["https://ipa.example.test"]
+user = "vendordock"
+[targets.echo]
+component = "echo.wasm"
+timeout_ms = 6000
+user_data = true
+"#;
+
+pub(crate) fn good() -> Directory {
+    Directory::new()
+        .with("vendordock.toml", GOOD)
+        .with("password", "secret")
+}
+
+fn check(directory: &Directory) -> Finished {
+    let variables = [
+        ("VENDORDOCK_CONFIG", "vendordock.toml"),
+        ("IPA_PASSWORD", "secret"),
+    ];
+    directory.run_with(&variables, &["check"])
+}
+
+#[test]
+fn check_tells_what_a_good_configuration_would_serve() {
+    let finished = check(&good());
+
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+    insta::assert_snapshot!(finished.stdout, @r#"
+    listen on 127.0.0.1:9090
+    callers prove themselves at keystone https://keystone.example.test:5000/v3
+      accepted: any of roles ["service"] in any of project service of domain Default
+    plugin calls: at most 64 at once, memory from a pool
+    target echo: echo 0.1.0 (Answers with all that it got)
+      component echo.wasm
+      timeout 6000 ms, memory 67108864 bytes, answer 65536 bytes, kept at most 3600000 ms, user data granted
+      warning: timeout_ms = 6000 is not under nova's default vendordata_dynamic_read_timeout of 5 seconds: nova will have given up
+    target join: join 0.1.0 (Enrols instances at FreeIPA)
+      component join.wasm
+      timeout 4000 ms, memory 67108864 bytes, answer 65536 bytes, kept at most 3600000 ms, user data withheld
+      may call https://ipa.example.test
+      may use credential ipa from $IPA_PASSWORD
+    vendordock.toml: all well
+    "#);
+}
+
+#[test]
+fn check_and_serve_name_all_mistakes_of_a_file_in_one_run_before_a_port_is_opened() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
+    let address = taken.local_addr().expect("it is bound");
+    let directory = Directory::new().with(
+        "vendordock.toml",
+        format!(
+            r#"[server]
+listen = "{address}"
+body_limit = 1000
+
+[auth]
+method = "nobody"
+
+[targets.join]
+component = "join.wasm"
+timeout_ms = "4 s"
+egress = ["https://ipa.example.test/ipa"]
+
+[targets.static]
+component = "echo.wasm"
+
+[targets.echo]
+"#
+        ),
+    );
+
+    let checked = directory.run(&["check", "--config", "vendordock.toml"]);
+    let served = directory.run(&["serve", "--config", "vendordock.toml"]);
+
+    assert_eq!((checked.code, &*checked.stdout), (Some(2), ""));
+    insta::assert_snapshot!(checked.stderr, @r#"
+    vendordock.toml:3: server.body_limit: unknown key `body_limit`; did you mean `body_limit_bytes`?
+    vendordock.toml:6: auth.method: unknown variant `nobody`, expected `keystone` or `none`
+    vendordock.toml:10: targets.join.timeout_ms: invalid type: string "4 s", expected a nonzero u32
+    vendordock.toml:11: targets.join.egress: `https://ipa.example.test/ipa` is not an origin; write `https://ipa.example.test`
+    vendordock.toml:13: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
+    vendordock.toml:16: targets.echo: the key `component` is missing
+    "#);
+    assert_eq!((served.code, &*served.stdout), (Some(2), ""));
+    assert_eq!(served.stderr, checked.stderr);
+}
+
+#[test]
+fn check_names_what_only_loading_can_find_with_line_and_key() {
+    let directory = Directory::new().with(
+        "vendordock.toml",
+        r#"
+[keystone]
+auth_url = "https://keystone.example.test:5000"
+username = "vendordock"
+password = { file = "no-password" }
+
+[targets.missing]
+component = "missing.wasm"
+
+[targets.hurried]
+component = "echo.wasm"
+
+[targets.hurried.config]
+scope = "everyone"
+
+[targets.secretive]
+component = "fetch.wasm"
+egress = ["https://ipa.example.test"]
+
+[targets.secretive.credentials.key]
+secret = { env = "NO_SUCH_VARIABLE" }
+origins = ["https://ipa.example.test"]
+"#,
+    );
+
+    let finished = directory.run(&["check", "--config", "vendordock.toml"]);
+
+    assert_eq!(finished.code, Some(2));
+    insta::assert_snapshot!(finished.stderr, @r#"
+    vendordock.toml:5: keystone.password: the secret file no-password cannot be read: No such file or directory (os error 2)
+    vendordock.toml:7: targets.missing: component missing.wasm cannot be read: No such file or directory (os error 2)
+    vendordock.toml:14: targets.hurried.config.scope: "everyone" is not one of "none", "instance" or 2 other candidates
+    vendordock.toml:16: targets.secretive: credential `key`: the environment variable NO_SUCH_VARIABLE is not set
+    "#);
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_said_to_be_missing() {
+    for command in ["check", "serve", "nova-conf"] {
+        let finished = Directory::new().run(&[command, "--config", "vendordock.toml"]);
+        assert_eq!(finished.code, Some(2));
+        assert_eq!(
+            finished.stderr,
+            "vendordock.toml: cannot be read: No such file or directory (os error 2)\n"
+        );
+    }
+}
+
+#[test]
+fn serve_refuses_to_be_reached_by_others_without_authentication() {
+    let directory = Directory::new().with(
+        "vendordock.toml",
+        r#"
+server.listen = "0.0.0.0:0"
+auth.method = "none"
+targets.echo = { component = "echo.wasm" }
+"#,
+    );
+
+    let finished = directory.run(&["serve", "--config", "vendordock.toml"]);
+
+    assert_eq!((finished.code, &*finished.stdout), (Some(2), ""));
+    insta::assert_snapshot!(finished.stderr, @r#"vendordock.toml:2: server.listen: 0.0.0.0:0 can be reached from other machines, and [auth] has `method = "none"`: whoever connects could ask for any instance's secrets. Listen on 127.0.0.1 or [::1], use keystone, or write `anyone_who_reaches_the_port_may_ask = true` under [auth]"#);
+}
+
+#[test]
+fn serve_says_which_address_it_cannot_have() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
+    let address = taken.local_addr().expect("it is bound");
+    let directory = Directory::new().with(
+        "vendordock.toml",
+        format!(
+            r#"
+server.listen = "{address}"
+auth.method = "none"
+targets.echo = {{ component = "echo.wasm" }}
+"#
+        ),
+    );
+
+    let finished = directory.run(&["serve", "--config", "vendordock.toml"]);
+
+    assert_eq!((finished.code, &*finished.stdout), (Some(1), ""));
+    let last = finished.stderr.lines().last().expect("a line");
+    assert_eq!(
+        last,
+        format!(
+            "vendordock: cannot listen on {address} ([server] listen): Address already in use (os error 98)"
+        )
+    );
+}

@@ -1,0 +1,165 @@
+//! The program, and a directory with all that it is given.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// How long a test waits for what should happen at once. Only a failing test waits that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vendordock");
+
+/// An operator's directory. It has every plugin of this repository, by its name: `echo.wasm`. The program is started
+/// in it, so that paths need no more than the name.
+pub(crate) struct Directory(TempDir);
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("there is room for a directory");
+        let target = Path::new(PROGRAM)
+            .ancestors()
+            .nth(2)
+            .expect("cargo puts programs into target/PROFILE");
+        for kind in ["plugins", "test-plugins"] {
+            let built = fs::read_dir(target.join(kind)).unwrap_or_else(|error| {
+                panic!(
+                    "{}: {error}; run `cargo xtask plugins`",
+                    target.join(kind).display()
+                )
+            });
+            for plugin in built {
+                let plugin = plugin.expect("a directory can be read to its end");
+                symlink(plugin.path(), directory.path().join(plugin.file_name()))
+                    .expect("no two plugins have the same name");
+            }
+        }
+        Self(directory)
+    }
+
+    /// Adds a file.
+    pub(crate) fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path(name), content).expect("the directory is ours");
+        self
+    }
+
+    /// Where a file of this name is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with(&[], arguments)
+    }
+
+    /// The same, with these variables in its environment, and no others.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Finished {
+        let output = self
+            .command(arguments)
+            .envs(variables.iter().copied())
+            .output()
+            .expect("the program can be started");
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Finished {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Starts the program, and listens to it.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> (Child, Lines, Lines) {
+        Self::listen(self.command(arguments))
+    }
+
+    /// Starts the program where a process may have this much address space only.
+    pub(crate) fn spawn_within(&self, kib: u64, arguments: &[&str]) -> (Child, Lines, Lines) {
+        let program = self.command(arguments);
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .current_dir(self.0.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        Self::listen(command)
+    }
+
+    fn listen(mut command: Command) -> (Child, Lines, Lines) {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let stdout = Lines::of(child.stdout.take().expect("it is piped"));
+        let stderr = Lines::of(child.stderr.take().expect("it is piped"));
+        (child, stdout, stderr)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            // Nothing that the developer has set for a gateway of his own.
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// What a program writes, line by line, as it comes.
+pub(crate) struct Lines(watch::Receiver<Vec<String>>);
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = watch::channel(Vec::new());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let line = line.expect("the program writes UTF-8");
+                sender.send_modify(|lines| lines.push(line));
+            }
+        });
+        Self(receiver)
+    }
+
+    /// The first line that is it, once it is there. None when the program ends without.
+    pub(crate) async fn find(&self, is_it: impl Fn(&str) -> bool) -> Option<String> {
+        let mut receiver = self.0.clone();
+        let found = |lines: &Vec<String>| lines.iter().find(|line| is_it(line)).cloned();
+        let waiting = receiver.wait_for(|lines| found(lines).is_some());
+        let Ok(ended_or_found) = tokio::time::timeout(PATIENCE, waiting).await else {
+            panic!("no such line was written in time:\n{}", self.text());
+        };
+        found(&*ended_or_found.ok()?)
+    }
+
+    /// Waits until the program closes the stream, and so has ended.
+    pub(crate) async fn end(&self) {
+        let mut receiver = self.0.clone();
+        let ending = async { while receiver.changed().await.is_ok() {} };
+        if tokio::time::timeout(PATIENCE, ending).await.is_err() {
+            panic!("the program did not end in time:\n{}", self.text());
+        }
+    }
+
+    /// All so far.
+    pub(crate) fn text(&self) -> String {
+        self.0.borrow().join("\n")
+    }
+}
