@@ -32,6 +32,10 @@ const RESPONSE_BYTES: usize = 1 << 20;
 /// The longest request body of a plugin.
 const REQUEST_BYTES: usize = 1 << 20;
 
+/// What a plugin has left when its upstream did not answer in time, to say so: else the call would end at its deadline
+/// with the plugin to blame.
+const TIME_TO_REPORT: Duration = Duration::from_millis(50);
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the gateway sets itself, or what concerns one connection only. A plugin that could set these could
@@ -255,7 +259,7 @@ impl Egress {
             }
             credential.place(scheme, &mut headers, &mut body)?;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now() + TIME_TO_REPORT);
         let timeout = outgoing
             .timeout_ms
             .map_or(left, |own| left.min(Duration::from_millis(own.into())));
@@ -340,11 +344,7 @@ fn failed(error: reqwest::Error, origin: &str) -> RequestError {
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(at) = cause {
-        let inner = at
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls) = at.downcast_ref::<rustls::Error>().or(inner) {
+        if let Some(tls) = at.downcast_ref::<rustls::Error>() {
             let reason = tls.to_string();
             return RequestError::Tls { origin, reason };
         }
@@ -354,7 +354,14 @@ fn failed(error: reqwest::Error, origin: &str) -> RequestError {
                 source: error,
             };
         }
-        cause = at.source();
+        // The source of an `io::Error` is that of the error inside it, which would be skipped.
+        let inside = at
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match inside {
+            Some(inside) => Some(inside),
+            None => at.source(),
+        };
     }
     if error.is_connect() {
         RequestError::Connect {

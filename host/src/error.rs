@@ -295,3 +295,38 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     lines.join(" ")
 }
+
+/// What is wrong with somebody's JSON. serde repeats a value that has the wrong type, and values are the tenant's or the
+/// plugin's; what a value had to be is ours to tell.
+pub(crate) fn json_fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let Some((before, rest)) = text.split_once("invalid type: ") else {
+        return text;
+    };
+    let Some((found, expected)) = rest.rsplit_once(", expected ") else {
+        return text;
+    };
+    let kind = found.split(['"', '`']).next().unwrap_or_default();
+    format!(
+        "{before}invalid type: {}, expected {expected}",
+        kind.trim_end()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_not_repeated() {
+        for json in [r#""hunter2, expected x""#, "4711", "[\"hunter2\"]"] {
+            let error = serde_json::from_str::<std::collections::BTreeMap<(), ()>>(json);
+            let told = json_fault(&error.expect_err("no map"));
+            assert!(told.starts_with("invalid type: "), "{told}");
+            assert!(
+                !told.contains("hunter2") && !told.contains("4711"),
+                "{told}"
+            );
+        }
+    }
+}

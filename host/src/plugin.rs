@@ -306,8 +306,16 @@ async fn in_new_store<T>(
 }
 
 fn schema_faults(schema: &str, config: &serde_json::Value) -> Result<Vec<ConfigFault>, LoadError> {
-    let schema =
+    let mut schema: serde_json::Value =
         serde_json::from_str(schema).map_err(|error| LoadError::Schema(error.to_string()))?;
+    // jsonschema names the key that is too many only where the schema has `properties`.
+    if let Some(schema) = schema.as_object_mut()
+        && schema.get("additionalProperties") == Some(&false.into())
+    {
+        schema
+            .entry("properties")
+            .or_insert_with(|| serde_json::json!({}));
+    }
     let validator =
         jsonschema::validator_for(&schema).map_err(|error| LoadError::Schema(error.to_string()))?;
     let faults = validator.iter_errors(config).map(|error| ConfigFault {

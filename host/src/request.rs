@@ -13,6 +13,8 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::error::json_fault;
+
 /// One request of nova.
 ///
 /// Only `instance_id` and `project_id` come from nova itself; the tenant chose all the rest.
@@ -43,7 +45,7 @@ pub struct Request {
 pub enum Error {
     /// Not JSON, or not the JSON that nova sends.
     #[error("the body is not a vendordata request: {0}")]
-    Json(#[source] serde_json::Error),
+    Json(String),
     /// nova passes on what its API took as base64; this is not.
     #[error("`user-data` is not base64")]
     UserData,
@@ -56,13 +58,13 @@ impl Request {
     ///
     /// When a member is missing, has the wrong type or stands there twice.
     pub fn read(body: &[u8], user_data: bool) -> Result<Self, Error> {
-        let body = std::str::from_utf8(body)
-            .map_err(|error| Error::Json(serde_json::Error::custom(error)))?;
-        let members: Members<'_> = serde_json::from_str(body).map_err(Error::Json)?;
+        let body = std::str::from_utf8(body).map_err(|error| Error::Json(error.to_string()))?;
+        let members: Members<'_> =
+            serde_json::from_str(body).map_err(|error| Error::Json(json_fault(&error)))?;
         let (raw, user_data) = match members.user_data {
             Some(text) if user_data => {
-                let encoded: Option<String> =
-                    serde_json::from_str(text.get()).map_err(Error::Json)?;
+                let encoded: Option<String> = serde_json::from_str(text.get())
+                    .map_err(|error| Error::Json(json_fault(&error)))?;
                 let decoded = encoded
                     .filter(|encoded| !encoded.is_empty())
                     .map(|encoded| {
@@ -333,6 +335,20 @@ mod tests {
                 refusal(&format!(r#"{{"project-id": "p", "instance-id": "i", "new": {}}}"#, "[".repeat(10_000))),
             ]
             .join("\n"),
-        @r"");
+        @r"
+        the body is not a vendordata request: EOF while parsing a value at line 1 column 0
+        the body is not a vendordata request: invalid type: sequence, expected an object with `instance-id` and `project-id` at line 1 column 0
+        the body is not a vendordata request: invalid type: null, expected an object with `instance-id` and `project-id` at line 1 column 4
+        the body is not a vendordata request: `instance-id` is missing or empty at line 1 column 19
+        the body is not a vendordata request: `instance-id`: invalid type: integer, expected a string at line 1 column 36
+        the body is not a vendordata request: `metadata`: invalid type: null, expected an object of strings at line 1 column 56
+        the body is not a vendordata request: `metadata`: invalid type: integer, expected a string at line 1 column 59
+        the body is not a vendordata request: `metadata`: a key stands there twice at line 1 column 72
+        the body is not a vendordata request: `user-data`: expected a string or null at line 1 column 55
+        `user-data` is not base64
+        the body is not a vendordata request: a member stands there twice at line 1 column 59
+        the body is not a vendordata request: a member stands there twice at line 1 column 59
+        the body is not a vendordata request: expected value at line 1 column 10048
+        ");
     }
 }

@@ -113,6 +113,10 @@ impl<S: Sync> FromRequestParts<S> for Arrival {
 }
 
 impl Arrival {
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// The span of a request that leaves the short path. A request that is answered from the cache has none: to make
     /// one costs as much as the rest of it.
     fn span(&self, target: &str) -> Span {
@@ -139,7 +143,7 @@ impl Arrival {
     fn refuse(&self, span: &Span, error: Error) -> Response {
         let _entered = span.enter();
         let (status, fault) = (error.status().as_u16(), error.fault());
-        let (reason, time_ms) = (chain(&error), self.at.elapsed().as_millis());
+        let (reason, time_ms) = (chain(&error), self.elapsed_ms());
         match fault {
             Fault::Caller => {
                 tracing::warn!(status, fault = fault.as_str(), time_ms, "refused: {reason}");
@@ -206,7 +210,7 @@ async fn answer(
     let outcome = answer.instrument(span.clone()).await;
     match outcome {
         Ok(body) => {
-            let time_ms = arrival.at.elapsed().as_millis();
+            let time_ms = arrival.elapsed_ms();
             span.in_scope(|| tracing::info!(time_ms, cache = "miss", "answered"));
             arrival.answer(body)
         }

@@ -35,9 +35,16 @@ impl Check {
         match (config.auth.method, &config.keystone) {
             (AuthMethod::Keystone, Some(keystone)) => {
                 println!("callers prove themselves at keystone {}", keystone.auth_url);
+                let projects: Vec<String> = keystone
+                    .accept
+                    .projects
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
                 println!(
-                    "  accepted: any of roles {:?} in any of {:?}",
-                    keystone.accept.roles, keystone.accept.projects
+                    "  accepted: any of roles {:?} in any of {}",
+                    keystone.accept.roles,
+                    projects.join(", ")
                 );
                 if let Err(error) = Keystone::new(keystone, config.cache.tokens) {
                     faults.push(super::keystone_fault(&document, &error));
@@ -47,7 +54,7 @@ impl Check {
         }
         let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         println!(
-            "plugin calls: at most {} at once, memory: {:?}",
+            "plugin calls: at most {} at once, memory {}",
             config.engine.concurrent_calls,
             engine.allocator()
         );

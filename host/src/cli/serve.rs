@@ -138,7 +138,7 @@ async fn start(config: &Config, auth: Auth) -> anyhow::Result<Gateway> {
                 vendordata.target = %name,
                 plugin = plugin.manifest().name,
                 version = plugin.manifest().version,
-                time_ms = started.elapsed().as_millis(),
+                time_ms = started.elapsed().as_secs_f64() * 1_000.0,
                 "loaded"
             ),
             Err(error) => tracing::error!(

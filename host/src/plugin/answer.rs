@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use crate::error::json_fault;
+
 /// cloud-init of any age reads this depth, and nobody writes vendordata that is deeper.
 const DEEPEST: usize = 32;
 
@@ -29,7 +31,7 @@ pub enum Error {
     },
     /// Not JSON, or JSON that some guest cannot read.
     #[error("it is not JSON that every guest reads: {0}")]
-    Json(#[source] serde_json::Error),
+    Json(String),
 }
 
 /// Checks an answer: one JSON object, and nothing in it that breaks a guest.
@@ -42,7 +44,7 @@ pub(super) fn check(body: &str, limit: usize) -> Result<(), Error> {
     Value { depth: 0 }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())
-        .map_err(Error::Json)
+        .map_err(|error| Error::Json(json_fault(&error)))
 }
 
 /// Reads a value of any kind and keeps nothing of it.

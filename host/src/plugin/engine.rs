@@ -46,6 +46,15 @@ pub enum Allocator {
     },
 }
 
+impl std::fmt::Display for Allocator {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pooling => formatter.write_str("from a pool"),
+            Self::OnDemand { reason } => write!(formatter, "allocated on demand: {reason}"),
+        }
+    }
+}
+
 impl Engine {
     /// Builds the engine and starts its clock.
     ///

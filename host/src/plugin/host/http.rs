@@ -80,9 +80,10 @@ impl Call {
                 body: incoming.body,
             }),
             Err(error) => {
-                tracing::debug!(
-                    error = crate::error::chain(&error),
-                    "a request of the plugin failed"
+                // The plugin is told less, and may tell nova less still.
+                tracing::warn!(
+                    "a request of the plugin failed: {}",
+                    crate::error::chain(&error)
                 );
                 Err(error.into())
             }
