@@ -39,6 +39,13 @@ pub struct Question {
     pub body: Bytes,
 }
 
+/// What ends a run without an entry. moka hands such an end to all who wait, and keeps nothing.
+enum Unkept {
+    /// An answer for those who wait, and for nobody else.
+    Answered(Bytes),
+    Failed(Arc<Error>),
+}
+
 /// An answer and its end.
 #[derive(Clone)]
 struct Kept {
@@ -83,23 +90,32 @@ impl Answers {
         run: impl Future<Output = Result<Answer, Error>>,
     ) -> Result<Bytes, Arc<Error>> {
         let run = async {
-            let answer = run.await?;
-            Ok(Kept {
-                body: answer.body,
-                until: Instant::now() + answer.ttl,
-            })
+            match run.await {
+                Ok(answer) if answer.ttl.is_zero() => Err(Unkept::Answered(answer.body)),
+                Ok(answer) => Ok(Kept {
+                    body: answer.body,
+                    until: Instant::now() + answer.ttl,
+                }),
+                Err(error) => Err(Unkept::Failed(error.into())),
+            }
         };
         let key = (question.generation, digest);
-        let kept = self.by_digest.try_get_with(key, run).await?;
+        let kept = match self.by_digest.try_get_with(key, run).await {
+            Ok(kept) => kept,
+            Err(unkept) => {
+                return match &*unkept {
+                    Unkept::Answered(body) => Ok(body.clone()),
+                    Unkept::Failed(error) => Err(error.clone()),
+                };
+            }
+        };
         let body = kept.body.clone();
-        if kept.until > Instant::now() {
-            let question = Question {
-                // What was read is a piece of a larger buffer, which would be kept whole.
-                body: Bytes::copy_from_slice(&question.body),
-                ..question
-            };
-            self.by_body.insert(question, kept).await;
-        }
+        let question = Question {
+            // What was read is a piece of a larger buffer, which would be kept whole.
+            body: Bytes::copy_from_slice(&question.body),
+            ..question
+        };
+        self.by_body.insert(question, kept).await;
         Ok(body)
     }
 }
