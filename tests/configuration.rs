@@ -143,7 +143,7 @@ origins = ["https://ipa.example.test"]
     vendordock.toml:5: keystone.password: the secret file no-password cannot be read: No such file or directory (os error 2)
     vendordock.toml:7: targets.missing: component missing.wasm cannot be read: No such file or directory (os error 2)
     vendordock.toml:14: targets.hurried.config.scope: "everyone" is not one of "none", "instance" or 2 other candidates
-    vendordock.toml:16: targets.secretive: credential `key`: the environment variable NO_SUCH_VARIABLE is not set
+    vendordock.toml:20: targets.secretive.credentials.key: credential `key`: the environment variable NO_SUCH_VARIABLE is not set
     "#);
 }
 
@@ -201,4 +201,27 @@ targets.echo = {{ component = "echo.wasm" }}
             "vendordock: cannot listen on {address} ([server] listen): Address already in use (os error 98)"
         )
     );
+}
+
+#[test]
+fn every_file_that_is_missing_is_told_in_one_run() {
+    let directory = Directory::new().with(
+        "vendordock.toml",
+        GOOD.replace("username", "ca_file = \"ca.pem\"\nusername")
+            .replace("domain = \"example.test\"", "domain = \"example.test\"\ncolour = \"blue\"")
+            .replace("[targets.echo]\n", "[targets.echo]\nca_file = \"no.pem\"\n")
+            + "egress = [\"https://a.example.test\"]\n\
+               credentials.a = { secret = { file = \"no-secret\" }, origins = [\"https://a.example.test\"] }\n",
+    );
+
+    let finished = check(&directory);
+
+    assert_eq!(finished.code, Some(2));
+    insta::assert_snapshot!(finished.stderr, @"
+    vendordock.toml:5: keystone.ca_file: ca_file ca.pem cannot be read: No such file or directory (os error 2)
+    vendordock.toml:7: keystone.password: the secret file password cannot be read: No such file or directory (os error 2)
+    vendordock.toml:14: targets.join.config: Additional properties are not allowed ('colour' was unexpected)
+    vendordock.toml:20: targets.echo.ca_file: ca_file no.pem cannot be read: No such file or directory (os error 2)
+    vendordock.toml:25: targets.echo.credentials.a: credential `a`: the secret file no-secret cannot be read: No such file or directory (os error 2)
+    ");
 }

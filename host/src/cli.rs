@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::auth::KeystoneError;
-use crate::config::{Document, Fault, Faults};
+use crate::auth::{Keystone, KeystoneError};
+use crate::config::{self, Document, Fault, Faults};
 use crate::error::chain;
 
 /// Exit code for a configuration or arguments that cannot be used.
@@ -61,14 +61,17 @@ struct ConfigFile {
     path: PathBuf,
 }
 
-/// Where in the file a keystone that cannot be used is described.
-fn keystone_fault(document: &Document, error: &KeystoneError) -> Fault {
-    let key = match error {
-        KeystoneError::Password(_) => "password",
-        KeystoneError::Trust(_) => "ca_file",
-        _ => "auth_url",
+/// What keeps the gateway from asking this keystone, each with its place in the file.
+fn keystone_faults(document: &Document, keystone: &config::Keystone) -> Vec<Fault> {
+    let place = |error: KeystoneError| {
+        let key = match error {
+            KeystoneError::Password(_) => "password",
+            KeystoneError::Trust(_) => "ca_file",
+            _ => "auth_url",
+        };
+        document.fault(&["keystone", key], chain(&error))
     };
-    document.fault(&["keystone", key], chain(error))
+    Keystone::faults(keystone).into_iter().map(place).collect()
 }
 
 impl Arguments {

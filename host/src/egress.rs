@@ -213,6 +213,18 @@ impl Egress {
         })
     }
 
+    /// Everything that keeps [`Self::new`] from working: an operator wants to hear of all of it at once.
+    pub(crate) fn faults(target: &config::Target) -> Vec<Error> {
+        let authorities = target.ca_file.as_deref().map(trust::authorities);
+        let trust = authorities.and_then(Result::err).map(Error::Trust);
+        let secrets = target.credentials.iter().filter_map(|(name, credential)| {
+            let source = credential.secret.read().err()?;
+            let name = name.clone();
+            Some(Error::Secret { name, source })
+        });
+        trust.into_iter().chain(secrets).collect()
+    }
+
     /// A credential of this target.
     pub(crate) fn credential(&self, name: &str) -> Option<Credential> {
         self.credentials.get(name).cloned()

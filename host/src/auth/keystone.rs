@@ -144,6 +144,14 @@ impl Keystone {
         })
     }
 
+    /// Everything that keeps [`Self::new`] from working: an operator wants to hear of all of it at once.
+    pub(crate) fn faults(config: &config::Keystone) -> Vec<Error> {
+        let authorities = config.ca_file.as_deref().map(trust::authorities);
+        let trust = authorities.and_then(Result::err).map(Error::Trust);
+        let password = config.password.read().err().map(Error::Password);
+        trust.into_iter().chain(password).collect()
+    }
+
     /// The caller behind a token.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::{ConfigFile, USAGE};
-use crate::auth::Keystone;
 use crate::config::{AuthMethod, Config, Fault, Faults};
+use crate::egress::{self, Egress};
 use crate::error::chain;
 use crate::loader::{self, Error as Loading};
 use crate::plugin::{Engine, LoadError};
@@ -46,9 +46,7 @@ impl Check {
                     keystone.accept.roles,
                     projects.join(", ")
                 );
-                if let Err(error) = Keystone::new(keystone, config.cache.tokens) {
-                    faults.push(super::keystone_fault(&document, &error));
-                }
+                faults.extend(super::keystone_faults(&document, keystone));
             }
             _ => println!("no authentication: whoever reaches the port may ask for any instance"),
         }
@@ -105,6 +103,20 @@ impl Check {
                         let pointer: Vec<&str> = fault.pointer.split('/').skip(1).collect();
                         let path = [&table[..], &["config"], &pointer].concat();
                         faults.push(document.fault(&path, fault.message));
+                    }
+                }
+                Err(Loading::Grants(first)) => {
+                    let mut all = Egress::faults(target);
+                    if all.is_empty() {
+                        all.push(first);
+                    }
+                    for error in all {
+                        let key = match &error {
+                            egress::Error::Secret { name, .. } => &["credentials", name][..],
+                            egress::Error::Trust(_) => &["ca_file"],
+                            egress::Error::Client(_) => &[],
+                        };
+                        faults.push(document.fault(&[&table, key].concat(), chain(&error)));
                     }
                 }
                 Err(error) => faults.push(document.fault(&table, chain(&error))),

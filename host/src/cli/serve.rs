@@ -51,17 +51,17 @@ impl Serve {
 }
 
 /// Reads the account's secrets: without them the configuration cannot be used.
-fn auth(config: &Config, document: &Document) -> Result<Auth, Faults> {
+fn auth(config: &Config, document: &Document) -> anyhow::Result<Auth> {
     let (AuthMethod::Keystone, Some(keystone)) = (config.auth.method, &config.keystone) else {
         return Ok(Auth::None);
     };
-    match Keystone::new(keystone, config.cache.tokens) {
-        Ok(keystone) => Ok(Auth::Keystone(Arc::new(keystone))),
-        Err(error) => Err(Faults {
-            path: document.path().to_owned(),
-            faults: vec![super::keystone_fault(document, &error)],
-        }),
+    let faults = super::keystone_faults(document, keystone);
+    if !faults.is_empty() {
+        let path = document.path().to_owned();
+        return Err(Faults { path, faults }.into());
     }
+    let keystone = Keystone::new(keystone, config.cache.tokens).context("[keystone]")?;
+    Ok(Auth::Keystone(Arc::new(keystone)))
 }
 
 async fn serve(config: Config, auth: Auth) -> anyhow::Result<()> {
