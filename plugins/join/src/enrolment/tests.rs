@@ -1,3 +1,5 @@
+//! FreeIPA as a script: each test says what it answers, and sees what it was asked.
+
 use std::collections::VecDeque;
 
 use super::*;
