@@ -10,9 +10,14 @@ use crate::gateway::{Answer, Gateway, instance};
 use crate::program::Directory;
 
 const ECHO: &str = r#"
-    auth.method = "none"
+    auth.require = "none"
     targets.echo = { component = "echo.wasm" }
 "#;
+
+/// So many arrays, each in the other.
+fn deep(levels: usize) -> Value {
+    (0..levels).fold(json!("x"), |inner, _| json!([inner]))
+}
 
 #[tokio::test]
 async fn a_body_that_is_no_request_is_refused_with_what_is_wrong() {
@@ -39,6 +44,9 @@ async fn a_body_that_is_no_request_is_refused_with_what_is_wrong() {
         with("user-data", json!(["IyEvYmluL3NoCg=="])),
         r#"{"project-id": "p", "instance-id": "i", "instance-id": "j"}"#.to_owned(),
         r#"{"project-id": "p", "instance-id": "i", "metadata": {"a": "1", "a": "2"}}"#.to_owned(),
+        r#"{"project-id": "p", "instance-id": "i", "new": {"a": {"b": 1, "b": 2}}}"#.to_owned(),
+        with("new", deep(40)),
+        format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
     ] {
         let answer = Answer::to(gateway.request(Method::POST, "/v1/echo").body(body)).await;
         refusals.push(format!("{} {}", answer.status, answer.at("/error/message")));
@@ -59,6 +67,9 @@ async fn a_body_that_is_no_request_is_refused_with_what_is_wrong() {
     400 "the body is not a vendordata request: `user-data`: expected a string or null at line 1 column 245"
     400 "the body is not a vendordata request: a member stands there twice at line 1 column 59"
     400 "the body is not a vendordata request: `metadata`: a key stands there twice at line 1 column 72"
+    400 "the body is not a vendordata request: a member that nova does not send today: a key stands there twice at line 1 column 71"
+    400 "the body is not a vendordata request: a member that nova does not send today: nested deeper than 32 at line 1 column 253"
+    400 "the body is not a vendordata request: invalid type: sequence, expected an object with `instance-id` and `project-id` at line 1 column 0"
     "#);
 }
 
@@ -106,7 +117,7 @@ async fn an_instance_from_a_volume_without_user_data_or_name_is_a_request_like_a
 async fn the_longest_user_data_that_nova_takes_is_accepted() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.echo]
         component = "echo.wasm"
         user_data = true
@@ -132,7 +143,7 @@ async fn a_body_over_the_limit_is_refused_whether_its_length_is_announced_or_not
     let gateway = Gateway::start(
         r#"
         server.body_limit_bytes = 1000
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm" }
         "#,
     )
@@ -202,7 +213,7 @@ async fn a_body_that_never_arrives_ends_at_the_deadline_and_holds_up_nobody() {
     let gateway = Gateway::start(
         r#"
         server.workers = 1
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm", timeout_ms = 500 }
         "#,
     )

@@ -14,7 +14,7 @@ use crate::join;
 use crate::program::PATIENCE;
 
 const ECHO: &str = r#"
-    auth.method = "none"
+    auth.require = "none"
     [targets.echo]
     component = "echo.wasm"
     config = { scope = "instance", ttl_ms = 600000 }
@@ -124,7 +124,7 @@ async fn the_first_to_ask_with_user_data_that_was_not_granted_does_not_show_it_t
 async fn user_data_that_was_granted_makes_a_difference() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.echo]
         component = "echo.wasm"
         user_data = true
@@ -152,7 +152,7 @@ async fn user_data_that_was_granted_makes_a_difference() {
 async fn an_answer_is_kept_only_where_the_plugin_permits_it_and_the_operator_does_not_forbid_it() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.no-hint]
         component = "echo.wasm"
         [targets.no-scope]
@@ -195,7 +195,7 @@ async fn an_answer_is_kept_only_where_the_plugin_permits_it_and_the_operator_doe
 async fn an_answer_is_kept_no_longer_than_the_plugin_says_nor_than_the_operator_allows() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.plugins]
         component = "echo.wasm"
         config = { scope = "instance", ttl_ms = 400 }
@@ -226,7 +226,7 @@ async fn an_answer_is_kept_no_longer_than_the_plugin_says_nor_than_the_operator_
 async fn what_one_target_answered_is_never_the_answer_of_another() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.blue]
         component = "echo.wasm"
         config = { scope = "target", ttl_ms = 600000, colour = "blue" }
@@ -250,7 +250,7 @@ async fn what_one_target_answered_is_never_the_answer_of_another() {
 #[tokio::test]
 async fn an_error_is_not_kept() {
     let ipa = Ipa::start().await;
-    let configuration = format!("auth.method = \"none\"\n{}", join::target(&ipa));
+    let configuration = format!("auth.require = \"none\"\n{}", join::target(&ipa));
     let gateway = Gateway::serve(join::directory(&ipa, Ipa::PASSWORD), &configuration).await;
     let body = instance(json!({"ipa_enroll": "true"}));
 
@@ -264,7 +264,7 @@ async fn an_error_is_not_kept() {
 #[tokio::test]
 async fn a_caller_who_hangs_up_does_not_end_the_run_for_those_who_wait_or_ask_later() {
     let ipa = Ipa::start().await;
-    let configuration = format!("auth.method = \"none\"\n{}", join::target(&ipa));
+    let configuration = format!("auth.require = \"none\"\n{}", join::target(&ipa));
     let gateway = Gateway::serve(join::directory(&ipa, Ipa::PASSWORD), &configuration).await;
     // A run asks IPA three or four times. The impatient caller is gone after the first.
     ipa.faults().delay(Duration::from_millis(150));

@@ -9,7 +9,7 @@ use vendordock_stand_ins::Keystone;
 use crate::gateway::{Answer, Gateway, instance};
 use crate::program::Directory;
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A keystone that knows the gateway's account.
 pub(crate) async fn keystone() -> Keystone {
@@ -110,9 +110,9 @@ async fn a_token_that_proves_nothing_is_401_and_a_token_that_proves_the_wrong_th
     too long a one: 401 [Keystone] "the token is invalid or expired"
     a revoked one: 401 [Keystone] "the token is invalid or expired"
     an expired one: 401 [Keystone] "the token is invalid or expired"
-    a member's: 403 [] "the token is good, but its user has not the role and project that this gateway accepts"
-    another project's admin's: 403 [] "the token is good, but its user has not the role and project that this gateway accepts"
-    another project's service's: 403 [] "the token is good, but its user has not the role and project that this gateway accepts"
+    a member's: 403 [] "the token is good, but this target does not accept its user, roles and project"
+    another project's admin's: 403 [] "the token is good, but this target does not accept its user, roles and project"
+    another project's service's: 403 [] "the token is good, but this target does not accept its user, roles and project"
     none: 401 "no X-Auth-Token: nova sends one when [vendordata_dynamic_auth] is configured"
     "#);
     gateway
@@ -120,7 +120,7 @@ async fn a_token_that_proves_nothing_is_401_and_a_token_that_proves_the_wrong_th
             "refused",
             &keystone.user_id("plain"),
             "member",
-            "[keystone.accept]",
+            "wanted is any of the roles service",
         ])
         .await;
 }

@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 async fn request_sends_what_nova_would_and_prints_the_answer() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm", user_data = true }
         "#,
     )
@@ -65,7 +65,7 @@ async fn request_sends_what_nova_would_and_prints_the_answer() {
 async fn request_sends_a_recorded_body_as_it_is() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm" }
         "#,
     )
@@ -84,7 +84,7 @@ async fn request_sends_a_recorded_body_as_it_is() {
 async fn request_prints_a_refusal_and_exits_with_1() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm" }
         "#,
     )
@@ -163,7 +163,7 @@ fn nova_conf_prints_the_lines_that_fit_the_configuration() {
     vendordata_dynamic_failure_fatal = False
 
     [vendordata_dynamic_auth]
-    # nova's own account. The gateway accepts any of the roles ["service"] in any of project service of domain Default.
+    # nova's own account. The gateway accepts any of the roles service and any of the projects service of domain Default.
     auth_type = password
     auth_url = https://keystone.example.test:5000/v3
     username = nova

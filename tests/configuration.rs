@@ -48,16 +48,21 @@ fn check_tells_what_a_good_configuration_would_serve() {
     assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
     insta::assert_snapshot!(finished.stdout, @r#"
     listen on 127.0.0.1:9090
-    callers prove themselves at keystone https://keystone.example.test:5000/v3
-      accepted: any of roles ["service"] in any of project service of domain Default
+    cloud default: callers show a keystone token
+      validated at keystone https://keystone.example.test:5000/v3
+      accepted: any of the roles service and any of the projects service of domain Default
     plugin calls: at most 64 at once, memory from a pool
     target echo: echo 0.1.0 (Answers with all that it got)
       component echo.wasm
+      serves cloud default
       timeout 6000 ms, memory 67108864 bytes, answer 65536 bytes, kept at most 3600000 ms, user data granted
+      at most 16 calls at once, 64 waiting
       warning: timeout_ms = 6000 is not under nova's default vendordata_dynamic_read_timeout of 5 seconds: nova will have given up
     target join: join 0.1.0 (Enrols instances at FreeIPA)
       component join.wasm
+      serves cloud default
       timeout 4000 ms, memory 67108864 bytes, answer 65536 bytes, kept at most 3600000 ms, user data withheld
+      at most 16 calls at once, 64 waiting
       may call https://ipa.example.test
       may use credential ipa from $IPA_PASSWORD
     vendordock.toml: all well
@@ -76,7 +81,7 @@ listen = "{address}"
 body_limit = 1000
 
 [auth]
-method = "nobody"
+require = "nobody"
 
 [targets.join]
 component = "join.wasm"
@@ -97,7 +102,7 @@ component = "echo.wasm"
     assert_eq!((checked.code, &*checked.stdout), (Some(2), ""));
     insta::assert_snapshot!(checked.stderr, @r#"
     vendordock.toml:3: server.body_limit: unknown key `body_limit`; did you mean `body_limit_bytes`?
-    vendordock.toml:6: auth.method: unknown variant `nobody`, expected `keystone` or `none`
+    vendordock.toml:6: auth.require: unknown variant `nobody`, expected one of `keystone`, `client-certificate`, `static-token`, `none`
     vendordock.toml:10: targets.join.timeout_ms: invalid type: string "4 s", expected a nonzero u32
     vendordock.toml:11: targets.join.egress: `https://ipa.example.test/ipa` is not an origin; write `https://ipa.example.test`
     vendordock.toml:13: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
@@ -165,7 +170,7 @@ fn serve_refuses_to_be_reached_by_others_without_authentication() {
         "vendordock.toml",
         r#"
 server.listen = "0.0.0.0:0"
-auth.method = "none"
+auth.require = "none"
 targets.echo = { component = "echo.wasm" }
 "#,
     );
@@ -173,7 +178,7 @@ targets.echo = { component = "echo.wasm" }
     let finished = directory.run(&["serve", "--config", "vendordock.toml"]);
 
     assert_eq!((finished.code, &*finished.stdout), (Some(2), ""));
-    insta::assert_snapshot!(finished.stderr, @r#"vendordock.toml:2: server.listen: 0.0.0.0:0 can be reached from other machines, and [auth] has `method = "none"`: whoever connects could ask for any instance's secrets. Listen on 127.0.0.1 or [::1], use keystone, or write `anyone_who_reaches_the_port_may_ask = true` under [auth]"#);
+    insta::assert_snapshot!(finished.stderr, @r#"vendordock.toml:2: server.listen: 0.0.0.0:0 can be reached from other machines, and [auth] has `require = "none"`: whoever connects could ask for any instance's secrets. Listen on 127.0.0.1 or [::1] or a Unix socket, require a proof, or write `anyone_who_reaches_the_port_may_ask = true` under [auth]"#);
 }
 
 #[test]
@@ -185,7 +190,7 @@ fn serve_says_which_address_it_cannot_have() {
         format!(
             r#"
 server.listen = "{address}"
-auth.method = "none"
+auth.require = "none"
 targets.echo = {{ component = "echo.wasm" }}
 "#
         ),

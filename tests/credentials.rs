@@ -55,7 +55,7 @@ async fn a_credential_goes_to_its_own_origins_only() {
     let (own, other) = (Upstream::start().await, Upstream::start().await);
     let configuration = format!(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.fetch]
         component = "fetch.wasm"
         egress = ["{own}", "{other}"]

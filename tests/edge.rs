@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::gateway::{Answer, Gateway, instance};
 
 const ECHO: &str = r#"
-    auth.method = "none"
+    auth.require = "none"
     targets.echo = { component = "echo.wasm" }
     targets.join = { component = "echo.wasm" }
 "#;
@@ -99,7 +99,7 @@ async fn the_plugin_and_the_log_are_told_the_id_that_nova_sees() {
 async fn an_answer_is_json_in_one_piece_with_its_length() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.answers = { component = "answers.wasm" }
         "#,
     )
@@ -159,9 +159,9 @@ async fn what_cannot_be_answered_gets_the_body_that_nova_logs() {
 
     insta::assert_snapshot!(refusals.join("\n"), @r#"
     POST /v1/nobody: application/json [] 404 {"error":{"code":404,"message":"no such target: compare the name in the URL with the [targets.NAME] tables","title":"Not Found"}}
-    POST /v2/echo: application/json [] 404 {"error":{"code":404,"message":"no such path: POST to /v1/TARGET","title":"Not Found"}}
-    POST /v1/echo/more: application/json [] 404 {"error":{"code":404,"message":"no such path: POST to /v1/TARGET","title":"Not Found"}}
-    POST /v1/%ff: application/json [] 404 {"error":{"code":404,"message":"no such path: POST to /v1/TARGET","title":"Not Found"}}
+    POST /v2/echo: application/json [] 404 {"error":{"code":404,"message":"no such path: POST to /v1/TARGET, or to /v1/CLOUD/TARGET","title":"Not Found"}}
+    POST /v1/echo/more: application/json [] 404 {"error":{"code":404,"message":"no such path: POST to /v1/TARGET, or to /v1/CLOUD/TARGET","title":"Not Found"}}
+    POST /v1/%ff: application/json [] 404 {"error":{"code":404,"message":"no such path: POST to /v1/TARGET, or to /v1/CLOUD/TARGET","title":"Not Found"}}
     GET /v1/echo: application/json [POST] 405 {"error":{"code":405,"message":"the path has no such method","title":"Method Not Allowed"}}
     DELETE /v1/: application/json [POST] 405 {"error":{"code":405,"message":"the path has no such method","title":"Method Not Allowed"}}
     POST /healthz: application/json [GET] 405 {"error":{"code":405,"message":"the path has no such method","title":"Method Not Allowed"}}

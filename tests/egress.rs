@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 pub(crate) async fn gateway(upstream: &Upstream) -> Gateway {
     let configuration = format!(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.fetch]
         component = "fetch.wasm"
         timeout_ms = 2000
@@ -188,7 +188,7 @@ async fn tls_is_trusted_only_where_the_configured_authority_has_signed() {
     let url = ipa.url();
     let configuration = format!(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.right]
         component = "fetch.wasm"
         egress = ["{url}"]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use reqwest::header::HeaderMap;
@@ -21,7 +22,7 @@ pub(crate) struct Gateway {
     stdout: Lines,
     stderr: Lines,
     client: Client,
-    _directory: Directory,
+    directory: Directory,
 }
 
 /// What came back, to be compared whole: `{answer}` is status and body.
@@ -45,6 +46,20 @@ pub(crate) fn instance(metadata: Value) -> Value {
     })
 }
 
+/// A configuration with what it does not say itself: a free port, and no waiting for a load balancer at the end.
+fn for_a_test(configuration: &str) -> String {
+    let mut given = String::new();
+    for (key, value) in [
+        ("server.listen", "\"127.0.0.1:0\""),
+        ("server.drain_ms", "0"),
+    ] {
+        if !configuration.contains(key) {
+            given += &format!("{key} = {value}\n");
+        }
+    }
+    given + configuration
+}
+
 impl Gateway {
     /// Serves a configuration that needs no files but plugins.
     pub(crate) async fn start(configuration: &str) -> Self {
@@ -53,18 +68,28 @@ impl Gateway {
 
     /// Serves a configuration, on a free port, and returns once it listens.
     pub(crate) async fn serve(directory: Directory, configuration: &str) -> Self {
-        let configuration = format!("server.listen = \"127.0.0.1:0\"\n{configuration}");
-        let directory = directory.with("vendordock.toml", configuration);
+        let directory = directory.with("vendordock.toml", for_a_test(configuration));
         let started = directory.spawn(&SERVE);
+        Self::listening(directory, started).await
+    }
+
+    /// The same, started in another way: `start` gets the directory and the arguments.
+    pub(crate) async fn serve_by(
+        directory: Directory,
+        configuration: &str,
+        start: impl FnOnce(&Directory, &[&str]) -> (Child, Lines, Lines),
+    ) -> Self {
+        let directory = directory.with("vendordock.toml", for_a_test(configuration));
+        let started = start(&directory, &SERVE);
         Self::listening(directory, started).await
     }
 
     /// Serves a configuration where the process may have this much address space only.
     pub(crate) async fn start_within(kib: u64, configuration: &str) -> Self {
-        let configuration = format!("server.listen = \"127.0.0.1:0\"\n{configuration}");
-        let directory = Directory::new().with("vendordock.toml", configuration);
-        let started = directory.spawn_within(kib, &SERVE);
-        Self::listening(directory, started).await
+        Self::serve_by(Directory::new(), configuration, |directory, arguments| {
+            directory.spawn_within(kib, arguments)
+        })
+        .await
     }
 
     async fn listening(
@@ -74,7 +99,8 @@ impl Gateway {
         let line = stdout.find(|_first| true).await;
         let address = line
             .as_deref()
-            .and_then(|line| line.strip_prefix("listening on http://"))
+            .and_then(|line| line.strip_prefix("listening on http"))
+            .map(|url| url.trim_start_matches("s").trim_start_matches("://"))
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("the gateway does not listen:\n{}", stderr.text()));
         // Fails when another test of this process was first.
@@ -86,8 +112,20 @@ impl Gateway {
             stdout,
             stderr,
             client: client.build().expect("the provider is installed"),
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Where a file of this name is, in the directory that it was started in.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path(name)
+    }
+
+    /// What stands after this on standard output, once it is there.
+    pub(crate) async fn told(&self, what: &str) -> String {
+        let line = self.stdout.find(|line| line.starts_with(what)).await;
+        let line = line.unwrap_or_else(|| panic!("{what:?} is not in {}", self.stdout.text()));
+        line[what.len()..].to_owned()
     }
 
     /// Posts a body to `/v1/{target}`.
@@ -122,6 +160,21 @@ impl Gateway {
         Answer::to(self.request(Method::GET, path)).await
     }
 
+    /// For a request to the administration's listener.
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+        let prefix = "administration on ";
+        let line = self.stdout.find(|line| line.starts_with(prefix)).await;
+        let line = line.expect("[admin] is configured");
+        let url = format!("{}{path}", &line[prefix.len()..]);
+        self.client.request(method, url)
+    }
+
+    /// Sends one there.
+    pub(crate) async fn ask_admin(&self, method: Method, path: &str, body: &str) -> Answer {
+        let request = self.admin(method, path).await;
+        Answer::to(request.body(body.to_owned())).await
+    }
+
     /// For a request that is not as nova's are.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("http://{}{path}", self.address);
@@ -152,6 +205,16 @@ impl Gateway {
         line.unwrap_or_else(|| panic!("no line has {parts:?}:\n{}", self.stderr.text()))
     }
 
+    /// What it was started in.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Replaces a file of the gateway's directory.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.directory.path(name), content).expect("the directory is ours");
+    }
+
     /// Sends a signal, `TERM` or `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("sh")
@@ -170,7 +233,9 @@ impl Gateway {
 
     /// Ends the gateway, and returns all that it wrote.
     pub(crate) async fn written(mut self) -> String {
-        self.signal("TERM");
+        if self.child.try_wait().expect("it is our child").is_none() {
+            self.signal("TERM");
+        }
         self.exit_code().await;
         self.stdout.text() + &self.stderr.text()
     }

@@ -39,7 +39,7 @@ pub(crate) fn target(ipa: &Ipa) -> String {
 }
 
 async fn gateway(ipa: &Ipa) -> Gateway {
-    let configuration = format!("auth.method = \"none\"\n{}", target(ipa));
+    let configuration = format!("auth.require = \"none\"\n{}", target(ipa));
     Gateway::serve(directory(ipa, Ipa::PASSWORD), &configuration).await
 }
 
@@ -221,7 +221,7 @@ async fn a_connection_that_ipa_has_closed_meanwhile_costs_no_request() {
 #[tokio::test]
 async fn a_wrong_password_or_a_locked_account_is_an_error_for_the_operator() {
     let ipa = Ipa::start().await;
-    let configuration = format!("auth.method = \"none\"\n{}", target(&ipa));
+    let configuration = format!("auth.require = \"none\"\n{}", target(&ipa));
     let gateway = Gateway::serve(directory(&ipa, "Wrong-Password"), &configuration).await;
 
     let wrong = gateway.ask("join", &enrolling()).await;

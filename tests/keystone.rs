@@ -148,3 +148,126 @@ async fn a_gateway_that_may_not_validate_tokens_says_so() {
         .log_line(&[answer.request_id(), "fault=\"operator\"", "403 Forbidden"])
         .await;
 }
+
+#[tokio::test]
+async fn while_keystone_is_down_known_tokens_stay_good_for_the_grace_and_not_beyond_their_end() {
+    let keystone = keystone().await;
+    let asked_each_time = gateway(&keystone, "token_cache_ms = 0\ngrace_ms = 600000").await;
+    let without_grace = gateway(&keystone, "token_cache_ms = 0\ngrace_ms = 0").await;
+    let body = instance(json!({}));
+    let (lasting, known) = (nova(&keystone), nova(&keystone));
+    let short = keystone.issue("nova", "service", &["service"], Duration::from_secs(3));
+    let ends = Instant::now() + Duration::from_secs(3);
+    for gateway in [&asked_each_time, &without_grace] {
+        for token in [&lasting, &known, &short] {
+            assert_eq!(gateway.ask_as(token, "echo", &body).await.status, 200);
+        }
+    }
+    keystone.revoke(&known);
+
+    for break_it in ["stop", "500"] {
+        match break_it {
+            "stop" => keystone.stop().await,
+            _ => keystone.faults().respond_with(500),
+        }
+        let mut answers = Vec::new();
+        for (gateway, token) in [
+            (&asked_each_time, &lasting),
+            (&without_grace, &lasting),
+            (&asked_each_time, &nova(&keystone)),
+        ] {
+            answers.push(gateway.ask_as(token, "echo", &body).await.status);
+        }
+        assert_eq!(answers, [200, 503, 503], "{break_it}");
+        // What keystone would refuse, if it could.
+        let revoked = asked_each_time.ask_as(&known, "echo", &body).await;
+        assert_eq!(revoked.status, 200, "{break_it}");
+        let mut status = 200;
+        while status == 200 {
+            assert!(Instant::now() < ends + Duration::from_secs(1), "{break_it}");
+            status = asked_each_time.ask_as(&short, "echo", &body).await.status;
+        }
+        keystone.restart().await;
+    }
+
+    keystone.faults().clear();
+    // Where keystone rests after its last failure, a known token passes without being asked about.
+    let asking =
+        async { while asked_each_time.ask_as(&known, "echo", &body).await.status != 401 {} };
+    tokio::time::timeout(crate::program::PATIENCE, asking)
+        .await
+        .expect("keystone is asked again, and refuses");
+    asked_each_time.log_line(&["keystone answers again"]).await;
+}
+
+#[tokio::test]
+async fn a_slow_keystone_does_not_hold_up_a_token_that_was_good() {
+    let keystone = keystone().await;
+    let gateway = gateway(&keystone, "token_cache_ms = 0\ntimeout_ms = 60000").await;
+    let token = nova(&keystone);
+    let body = instance(json!({}));
+    gateway.ask_as(&token, "echo", &body).await;
+
+    keystone.faults().hang();
+    let started = Instant::now();
+    let answer = gateway.ask_as(&token, "echo", &body).await;
+
+    assert_eq!(answer.status, 200);
+    assert!(started.elapsed() < Duration::from_millis(1_900), "of 2 s");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_not_asked_about_again_for_a_while() {
+    let keystone = keystone().await;
+    let remembering = gateway(&keystone, "rejected_cache_ms = 600000").await;
+    let body = instance(json!({}));
+    for _ in 0..3 {
+        let answer = remembering.ask_as("gAAAAABgarbage", "echo", &body).await;
+        assert_eq!(answer.status, 401);
+    }
+    assert_eq!(keystone.validations(), 1);
+
+    let forgetting = gateway(&keystone, "rejected_cache_ms = 0").await;
+    for _ in 0..3 {
+        forgetting.ask_as("gAAAAABgarbage", "echo", &body).await;
+    }
+    assert_eq!(keystone.validations(), 4);
+}
+
+#[tokio::test]
+async fn no_number_of_strangers_makes_the_gateway_forget_novas_token() {
+    let keystone = keystone().await;
+    let gateway = gateway(&keystone, "[cache]\ntokens = 10").await;
+    let token = nova(&keystone);
+    let body = instance(json!({}));
+    gateway.ask_as(&token, "echo", &body).await;
+
+    for number in 0..50 {
+        let garbage = format!("gAAAAAB{number}");
+        assert_eq!(gateway.ask_as(&garbage, "echo", &body).await.status, 401);
+        let member = keystone.issue("plain", "service", &["member"], Duration::from_secs(60));
+        assert_eq!(gateway.ask_as(&member, "echo", &body).await.status, 403);
+    }
+    let validations = keystone.validations();
+    let again = gateway.ask_as(&token, "echo", &body).await;
+
+    assert_eq!(again.status, 200);
+    assert_eq!(keystone.validations(), validations);
+}
+
+#[tokio::test]
+async fn a_new_password_of_the_gateway_is_read_without_a_restart() {
+    let keystone = keystone().await;
+    let gateway = gateway(&keystone, "rejected_cache_ms = 0").await;
+    let body = instance(json!({}));
+    gateway.ask_as(&nova(&keystone), "echo", &body).await;
+
+    keystone.add_account("vendordock", "another-secret", "service", &["service"]);
+    keystone.forget_password("vendordock", "gateway-secret");
+    keystone.revoke_all_of("vendordock");
+    let before = gateway.ask_as(&nova(&keystone), "echo", &body).await;
+    gateway.write("password", "another-secret\n");
+    let after = gateway.ask_as(&nova(&keystone), "echo", &body).await;
+
+    assert_eq!((before.status, after.status), (503, 200));
+}

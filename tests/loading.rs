@@ -7,7 +7,7 @@ use crate::program::Directory;
 
 /// Why a target does not serve, from the log.
 async fn reason(gateway: &Gateway, target: &str) -> String {
-    let field = format!(" vendordata.target={target}");
+    let field = format!(" vendordata.target={target} vendordata.cloud=default");
     let line = gateway
         .log_line(&["not serving this target: ", &field])
         .await;
@@ -33,7 +33,7 @@ async fn a_component_that_cannot_serve_is_reported_with_the_reason_and_the_other
     let gateway = Gateway::serve(
         directory,
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm" }
         targets.text = { component = "text.wasm" }
         targets.module = { component = "module.wasm" }
@@ -85,7 +85,7 @@ async fn a_component_that_cannot_serve_is_reported_with_the_reason_and_the_other
 async fn a_plugin_that_hangs_while_it_is_loaded_is_given_up_and_the_others_serve() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.echo = { component = "echo.wasm" }
         targets.hangs = { component = "spin-describe.wasm" }
         "#,
@@ -107,7 +107,7 @@ async fn a_plugin_that_hangs_while_it_is_loaded_is_given_up_and_the_others_serve
 async fn a_configuration_that_the_plugin_does_not_take_is_reported_with_its_keys() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.echo]
         component = "echo.wasm"
         [targets.sloppy]
@@ -128,7 +128,7 @@ async fn a_configuration_that_the_plugin_does_not_take_is_reported_with_its_keys
 async fn a_plugin_that_follows_events_as_well_serves_like_any_other() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.events = { component = "events.wasm" }
         "#,
     )
@@ -148,7 +148,7 @@ async fn a_plugin_that_follows_events_as_well_serves_like_any_other() {
 async fn a_gateway_without_one_serving_target_is_not_ready() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.missing = { component = "missing.wasm" }
         "#,
     )
@@ -162,7 +162,7 @@ async fn a_gateway_without_one_serving_target_is_not_ready() {
 async fn a_target_without_its_secret_or_authority_does_not_serve() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.echo]
         component = "echo.wasm"
         [targets.nocert]

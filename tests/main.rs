@@ -1,24 +1,37 @@
 //! What Vendordock promises, tried out on the real program: one file for each kind of promise.
 //!
 //! Each test starts a gateway of its own, with a configuration that stands in the test. The services behind it
-//! are stand-ins on loopback; in `nova`, nova and keystone are the real ones.
+//! are stand-ins on loopback; in `nova` and `jws`, nova and keystone are the real ones.
 
 mod bodies;
 mod cache;
 mod callers;
+mod clouds;
 mod commands;
 mod configuration;
 mod credentials;
 mod edge;
 mod egress;
 mod examples;
+mod front_door;
 mod join;
+mod jws;
 mod keystone;
+mod keystone_under_load;
+mod listening;
 mod loading;
+mod log;
+mod metrics;
 mod nova;
+mod overload;
 mod plugins;
+mod policies;
 mod secrets;
+mod slow;
+mod static_tokens;
 mod stopping;
+mod tls;
+mod traces;
 
 mod gateway;
 mod openstack;

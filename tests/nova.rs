@@ -13,8 +13,9 @@ use crate::gateway::{Gateway, instance};
 use crate::join;
 use crate::openstack::{Account, Answer, Configuration, Instance, Keystone, NovaClient};
 
-static KEYSTONE: LazyLock<Keystone> = LazyLock::new(Keystone::start);
-static NOVA: LazyLock<Mutex<NovaClient>> = LazyLock::new(|| Mutex::new(NovaClient::start()));
+pub(crate) static KEYSTONE: LazyLock<Keystone> = LazyLock::new(Keystone::start);
+pub(crate) static NOVA: LazyLock<Mutex<NovaClient>> =
+    LazyLock::new(|| Mutex::new(NovaClient::start()));
 
 const FQDN: &str = "web.example.test";
 
@@ -25,13 +26,15 @@ async fn gateway(ipa: &Ipa) -> Gateway {
         r#"
         [keystone]
         auth_url = "{}"
+        timeout_ms = 15000
         username = "{}"
         password = {{ file = "password" }}
         {}
         "#,
         own.auth_url,
         own.username,
-        join::target(ipa)
+        // A real keystone takes its time where everything runs on two cores.
+        join::target(ipa).replace("timeout_ms = 2000", "timeout_ms = 15000")
     );
     let directory = join::directory(ipa, Ipa::PASSWORD).with("password", own.password);
     Gateway::serve(directory, &configuration).await
@@ -56,8 +59,9 @@ impl Cloud {
         let gateway = gateway(&ipa).await;
         nova.configure(Configuration {
             targets: vec![format!("join@http://{}/v1/join", gateway.address)],
-            auth: Some(account),
+            auth: Some(account.section()),
             failure_fatal,
+            read_timeout: Some(20),
             ..Configuration::default()
         })
         .await;
@@ -186,7 +190,7 @@ async fn a_user_who_is_no_service_gets_nothing_and_novas_log_says_why() {
     assert_eq!(answer.result(), &json!({"join": {}}));
     assert_eq!(cloud.ipa.log_ins(), 0);
     let (words, id) = cloud.warning(&answer);
-    insta::assert_snapshot!(words, @"the token is good, but its user has not the role and project that this gateway accepts (HTTP 403)");
+    insta::assert_snapshot!(words, @"the token is good, but this target does not accept its user, roles and project (HTTP 403)");
     cloud
         .gateway
         .log_line(&[id, "status=403", "\"member\"", "in project service"])

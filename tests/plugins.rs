@@ -11,7 +11,7 @@ async fn a_plugin_that_never_returns_is_ended_at_its_deadline_and_holds_up_nobod
     let gateway = Gateway::start(
         r#"
         server.workers = 1
-        auth.method = "none"
+        auth.require = "none"
         targets.spin = { component = "spin.wasm", timeout_ms = 600 }
         targets.echo = { component = "echo.wasm" }
         "#,
@@ -40,7 +40,7 @@ async fn a_call_that_finds_no_place_in_its_time_is_told_to_come_back() {
     let gateway = Gateway::start(
         r#"
         engine.concurrent_calls = 1
-        auth.method = "none"
+        auth.require = "none"
         targets.spin = { component = "spin.wasm", timeout_ms = 3000 }
         targets.echo = { component = "echo.wasm", timeout_ms = 100, cache_max_ttl_ms = 0 }
         "#,
@@ -54,14 +54,14 @@ async fn a_call_that_finds_no_place_in_its_time_is_told_to_come_back() {
     };
 
     assert_eq!(answer.header("retry-after"), "1");
-    insta::assert_snapshot!(answer, @r#"503 {"error":{"code":503,"message":"too many calls are running","title":"Service Unavailable"}}"#);
+    insta::assert_snapshot!(answer, @r#"503 {"error":{"code":503,"message":"too many calls of this target are running","title":"Service Unavailable"}}"#);
 }
 
 #[tokio::test]
 async fn a_plugin_that_takes_memory_without_end_is_stopped_at_its_limit() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.grow = { component = "grow.wasm", memory_bytes = 16777216 }
         targets.echo = { component = "echo.wasm" }
         "#,
@@ -83,7 +83,7 @@ async fn a_plugin_that_takes_memory_without_end_is_stopped_at_its_limit() {
 async fn a_plugin_that_dies_takes_its_own_request_with_it_and_no_other() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.trap = { component = "trap.wasm" }
         targets.echo = { component = "echo.wasm" }
         "#,
@@ -118,7 +118,7 @@ async fn a_plugin_that_dies_takes_its_own_request_with_it_and_no_other() {
 async fn each_error_of_a_plugin_has_its_status_and_only_those_below_500_show_their_text() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.fails = { component = "fails.wasm" }
         "#,
     )
@@ -166,7 +166,7 @@ async fn each_error_of_a_plugin_has_its_status_and_only_those_below_500_show_the
 async fn a_text_of_a_plugin_is_one_short_line() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.fails = { component = "fails.wasm" }
         "#,
     )
@@ -190,7 +190,7 @@ async fn a_text_of_a_plugin_is_one_short_line() {
 async fn an_answer_that_would_break_a_guest_does_not_reach_it() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.answers = { component = "answers.wasm", response_bytes = 200 }
         "#,
     )
@@ -228,7 +228,7 @@ async fn an_answer_that_would_break_a_guest_does_not_reach_it() {
 async fn a_good_answer_is_handed_on_as_the_plugin_wrote_it() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         targets.answers = { component = "answers.wasm" }
         "#,
     )
@@ -249,7 +249,7 @@ async fn a_good_answer_is_handed_on_as_the_plugin_wrote_it() {
 async fn a_plugin_is_told_its_target_its_budget_and_its_configuration() {
     let gateway = Gateway::start(
         r#"
-        auth.method = "none"
+        auth.require = "none"
         [targets.site-a]
         component = "echo.wasm"
         timeout_ms = 2500
@@ -284,7 +284,7 @@ async fn without_address_space_for_a_pool_the_gateway_says_so_and_serves() {
     let gateway = Gateway::start_within(
         sixteen_gib,
         r#"
-        auth.method = "none"
+        auth.require = "none"
         server.workers = 2
         targets.echo.component = "echo.wasm"
         "#,

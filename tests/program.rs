@@ -1,10 +1,11 @@
 //! The program, and a directory with all that it is given.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -66,6 +67,21 @@ impl Directory {
         self.run_with(&[], arguments)
     }
 
+    /// The same, with this on its standard input.
+    pub(crate) fn run_with_input(&self, input: &str, arguments: &[&str]) -> Finished {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).expect("it reads");
+        drop(stdin);
+        Finished::from(child.wait_with_output().expect("it is our child"))
+    }
+
     /// The same, with these variables in its environment, and no others.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Finished {
         let output = self
@@ -73,12 +89,7 @@ impl Directory {
             .envs(variables.iter().copied())
             .output()
             .expect("the program can be started");
-        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
-        Finished {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        Finished::from(output)
     }
 
     /// Starts the program, and listens to it.
@@ -86,17 +97,40 @@ impl Directory {
         Self::listen(self.command(arguments))
     }
 
+    /// Starts the program with these variables in its environment.
+    pub(crate) fn spawn_with(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> (Child, Lines, Lines) {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        Self::listen(command)
+    }
+
     /// Starts the program where a process may have this much address space only.
     pub(crate) fn spawn_within(&self, kib: u64, arguments: &[&str]) -> (Child, Lines, Lines) {
-        let program = self.command(arguments);
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")])
-            .arg(program.get_program())
-            .args(program.get_args())
-            .current_dir(self.0.path())
-            .env_clear()
-            .stdin(Stdio::null());
+        let first = format!("ulimit -v {kib}");
+        Self::listen(self.command_after(&first, arguments))
+    }
+
+    /// Starts the program where a process may have this many files open only.
+    pub(crate) fn spawn_with_files(&self, most: u32, arguments: &[&str]) -> (Child, Lines, Lines) {
+        let first = format!("ulimit -n {most}");
+        Self::listen(self.command_after(&first, arguments))
+    }
+
+    /// Starts the program as systemd does that holds its sockets: a file that is none by the name `other`, and this one by
+    /// the name `nova`.
+    pub(crate) fn spawn_activated(
+        &self,
+        socket: impl Into<OwnedFd>,
+        arguments: &[&str],
+    ) -> (Child, Lines, Lines) {
+        let first = "exec 3</dev/null 4<&0 </dev/null && \
+                     export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=other:nova";
+        let mut command = self.command_after(first, arguments);
+        command.stdin(socket.into());
         Self::listen(command)
     }
 
@@ -111,6 +145,20 @@ impl Directory {
         (child, stdout, stderr)
     }
 
+    /// The program, in a process in which a shell has done this first.
+    fn command_after(&self, first: &str, arguments: &[&str]) -> Command {
+        let program = self.command(arguments);
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .current_dir(self.0.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
@@ -120,6 +168,17 @@ impl Directory {
             .env_clear()
             .stdin(Stdio::null());
         command
+    }
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
@@ -151,11 +210,16 @@ impl Lines {
 
     /// Waits until the program closes the stream, and so has ended.
     pub(crate) async fn end(&self) {
-        let mut receiver = self.0.clone();
-        let ending = async { while receiver.changed().await.is_ok() {} };
-        if tokio::time::timeout(PATIENCE, ending).await.is_err() {
+        if !self.ends().await {
             panic!("the program did not end in time:\n{}", self.text());
         }
+    }
+
+    /// The same for a program that may go on: whether it ends in time.
+    pub(crate) async fn ends(&self) -> bool {
+        let mut receiver = self.0.clone();
+        let ending = async { while receiver.changed().await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, ending).await.is_ok()
     }
 
     /// All so far.

@@ -11,6 +11,7 @@ use vendordock_stand_ins::{Ipa, Keystone};
 
 use crate::gateway::{Answer, Gateway, instance};
 use crate::join;
+use crate::program::Directory;
 use crate::upstream::Upstream;
 
 /// But for the compiler's 300,000 lines for each plugin, before the first request.
@@ -76,12 +77,21 @@ async fn everything(format: &str) -> Said {
     let (ipa, keystone) = (Ipa::start().await, Keystone::start().await);
     let upstream = Upstream::start().await;
     keystone.add_account("vendordock", "Gateway password &1", "service", &["service"]);
+    let made = Directory::new().run(&["token"]);
+    let (static_token, hashed) = (made.stdout.trim().to_owned(), made.stderr);
     let directory = join::directory(&ipa, Ipa::PASSWORD)
         .with("password", "Gateway password &1\n")
         .with("key", "Key for the upstream +1\n");
     let configuration = format!(
         r#"
         log = {{ format = "{format}", filter = "{EVERYTHING}" }}
+        admin.listen = "127.0.0.1:0"
+        # Where nobody listens: what is to be sent there must not be told either.
+        traces.otlp_endpoint = "http://127.0.0.1:9/v1/traces"
+        [clouds.west.auth]
+        require = "static-token"
+        [clouds.west.auth.static_tokens]
+        {hashed}
         [keystone]
         auth_url = "{keystone}"
         username = "vendordock"
@@ -91,6 +101,7 @@ async fn everything(format: &str) -> Said {
         component = "trap.wasm"
         [targets.echo]
         component = "echo.wasm"
+        clouds = ["default", "west"]
         user_data = true
         [targets.answers]
         component = "answers.wasm"
@@ -174,6 +185,18 @@ async fn everything(format: &str) -> Said {
         answers.push(Answer::to(request.header("X-Auth-Token", &token).body(body)).await);
     }
 
+    // A token that the operator made, and one that he did not.
+    let echoed = gateway
+        .ask_as(&static_token, "west/echo", &enrolling("web"))
+        .await;
+    assert_eq!(echoed.at("/instance/user_data"), "User data of the tenant");
+    let almost = format!("{static_token}x");
+    answers.push(
+        gateway
+            .ask_as(&almost, "west/echo", &enrolling("web"))
+            .await,
+    );
+
     // Tokens that are refused, and a keystone that repeats them, fails, or has dropped the gateway's own.
     let member = keystone.issue("plain", "demo", &["member"], hour);
     answers.push(gateway.ask_as(&member, "echo", &enrolling("web")).await);
@@ -206,13 +229,16 @@ async fn everything(format: &str) -> Said {
 
     let errors = answers.iter().filter(|answer| answer.status >= 400);
     let errors: Vec<String> = errors.map(ToString::to_string).collect();
-    assert_eq!(errors.len(), 15, "{errors:#?}");
+    assert_eq!(errors.len(), 16, "{errors:#?}");
+    let metrics = gateway.ask_admin(Method::GET, "/metrics", "").await.body;
+    assert!(metrics.contains("vendordock_requests_total"), "{metrics}");
     Said {
-        log: gateway.written().await,
+        log: gateway.written().await + "\n" + &metrics,
         errors: errors.join("\n"),
         secrets: vec![
             // All of the stand-in's tokens begin like this: nova's, the gateway's own, and the made-up ones.
             ("a token", "gAAAAAB".to_owned()),
+            ("a static token", static_token),
             ("keystone's password", "Gateway password &1".to_owned()),
             ("IPA's password", Ipa::PASSWORD.to_owned()),
             ("IPA's session", "MagBearerToken".to_owned()),

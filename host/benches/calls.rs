@@ -12,6 +12,7 @@ use vendordock::config::{self, Config};
 use vendordock::loader;
 use vendordock::plugin::{Engine, Plugin};
 use vendordock::request::Request;
+use vendordock::telemetry::metrics::TargetMetrics;
 
 /// The gateway's.
 #[global_allocator]
@@ -63,11 +64,14 @@ async fn load(engine: &Engine, directory: &str) -> Plugin {
     let scratch = tempfile::tempdir().expect("a directory");
     let file = scratch.path().join("bench.toml");
     let component = Path::new(directory).join("bench.wasm");
-    let text = format!("auth.method = \"none\"\ntargets.bench.component = {component:?}\n");
+    let text = format!("auth.require = \"none\"\ntargets.bench.component = {component:?}\n");
     std::fs::write(&file, text).expect("a file");
     let (config, _) = Config::load(&file).expect("a configuration");
     let (name, target) = config.targets.iter().next().expect("one target");
-    loader::load(engine, name, target).await.expect("a plugin")
+    let mut plugins =
+        loader::load(engine, name, target, |_cloud| TargetMetrics::unregistered()).await;
+    let (_, plugin) = plugins.pop().expect("one cloud");
+    plugin.expect("a plugin")
 }
 
 fn request() -> Request {
@@ -82,7 +86,7 @@ fn request() -> Request {
 async fn provide(plugin: &Plugin) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(4);
     let answer = plugin
-        .provide(request(), "req-bench".into(), deadline)
+        .provide(request(), "req-bench".into(), None, deadline)
         .await;
     assert!(answer.expect("an answer").body.len() > 900);
 }

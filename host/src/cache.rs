@@ -5,11 +5,12 @@
 //! nothing. The second goes from a request's digest to the answer, or to the run that will give it: it is asked when the
 //! body is new, and finds that the request is not.
 //!
-//! Both keys begin with the number of the plugin's generation: what one build or configuration answered is never
-//! taken for another's.
+//! Both keys begin with the number of the plugin's generation, of which each cloud's target has its own: what one build
+//! or configuration answered, or answered in one cloud, is never taken for another's.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use moka::future::Cache;
 
 use crate::config;
 use crate::plugin::{Answer, Error};
+use crate::telemetry::metrics::CacheState;
 
 /// What an entry costs beside its body: keys, counters, queues.
 const ENTRY_BYTES: usize = 256;
@@ -39,18 +41,32 @@ pub struct Question {
     pub body: Bytes,
 }
 
+/// An answer, and for whom it is.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// A JSON object, as the plugin wrote it.
+    pub body: Bytes,
+    /// What the log says of it: a hit reads no request.
+    pub about: Arc<About>,
+    until: Instant,
+}
+
+/// Whose answer it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct About {
+    /// The instance, by nova's id.
+    pub instance_id: String,
+    /// Its project.
+    pub project_id: String,
+    /// Whether nobody else may know what it holds.
+    pub secret: bool,
+}
+
 /// What ends a run without an entry. moka hands such an end to all who wait, and keeps nothing.
 enum Unkept {
     /// An answer for those who wait, and for nobody else.
-    Answered(Bytes),
+    Answered(Kept),
     Failed(Arc<Error>),
-}
-
-/// An answer and its end.
-#[derive(Clone)]
-struct Kept {
-    body: Bytes,
-    until: Instant,
 }
 
 impl Answers {
@@ -73,12 +89,12 @@ impl Answers {
     }
 
     /// The answer to a body that was seen before.
-    pub async fn get(&self, question: &Question) -> Option<Bytes> {
-        self.by_body.get(question).await.map(|kept| kept.body)
+    pub async fn get(&self, question: &Question) -> Option<Kept> {
+        self.by_body.get(question).await
     }
 
-    /// The answer to a request: a kept one, or that of the run under way, or that of `run`. A failure is told to all
-    /// who wait, and not kept.
+    /// The answer to a request, and whether it is a kept one, or that of the run under way, or that of `run`. A failure
+    /// is told to all who wait, and not kept.
     ///
     /// # Errors
     ///
@@ -87,36 +103,51 @@ impl Answers {
         &self,
         question: Question,
         digest: [u8; 32],
-        run: impl Future<Output = Result<Answer, Error>>,
-    ) -> Result<Bytes, Arc<Error>> {
-        let run = async {
-            match run.await {
-                Ok(answer) if answer.ttl.is_zero() => Err(Unkept::Answered(answer.body)),
-                Ok(answer) => Ok(Kept {
-                    body: answer.body,
-                    until: Instant::now() + answer.ttl,
-                }),
-                Err(error) => Err(Unkept::Failed(error.into())),
-            }
-        };
+        run: impl Future<Output = Result<(Answer, About), Error>>,
+    ) -> Result<(Kept, CacheState), Arc<Error>> {
         let key = (question.generation, digest);
-        let kept = match self.by_digest.try_get_with(key, run).await {
-            Ok(kept) => kept,
-            Err(unkept) => {
-                return match &*unkept {
-                    Unkept::Answered(body) => Ok(body.clone()),
-                    Unkept::Failed(error) => Err(error.clone()),
-                };
+        let ran = AtomicBool::new(false);
+        let run = async {
+            ran.store(true, Ordering::Relaxed);
+            let (answer, about) = match run.await {
+                Ok(answered) => answered,
+                Err(error) => return Err(Unkept::Failed(error.into())),
+            };
+            let kept = Kept {
+                body: answer.body,
+                about: about.into(),
+                until: Instant::now() + answer.ttl,
+            };
+            if answer.ttl.is_zero() {
+                Err(Unkept::Answered(kept))
+            } else {
+                Ok(kept)
             }
         };
-        let body = kept.body.clone();
+        let (kept, state) = match self.by_digest.get(&key).await {
+            Some(kept) => (kept, CacheState::Hit),
+            None => {
+                let kept = self.by_digest.try_get_with(key, run).await;
+                let state = if ran.into_inner() {
+                    CacheState::Miss
+                } else {
+                    CacheState::Coalesced
+                };
+                match kept.as_ref().map_err(|unkept| &**unkept) {
+                    Ok(kept) => (kept.clone(), state),
+                    Err(Unkept::Answered(kept)) => return Ok((kept.clone(), state)),
+                    Err(Unkept::Failed(error)) => return Err(error.clone()),
+                }
+            }
+        };
+        let answer = kept.clone();
         let question = Question {
             // What was read is a piece of a larger buffer, which would be kept whole.
             body: Bytes::copy_from_slice(&question.body),
             ..question
         };
         self.by_body.insert(question, kept).await;
-        Ok(body)
+        Ok((answer, state))
     }
 }
 
@@ -164,13 +195,23 @@ mod tests {
         Answer {
             body: "{}".into(),
             ttl: Duration::from_millis(ttl_ms),
+            secret: false,
         }
+    }
+
+    fn answered(ttl_ms: u64) -> Result<(Answer, About), Error> {
+        let about = About {
+            instance_id: "i1".to_owned(),
+            project_id: "p1".to_owned(),
+            secret: false,
+        };
+        Ok((answer(ttl_ms), about))
     }
 
     #[tokio::test]
     async fn a_body_seen_before_is_answered_for_its_own_generation_only() {
         let answers = answers();
-        let run = async { Ok(answer(60_000)) };
+        let run = async { answered(60_000) };
         answers
             .get_or_run(question(1, "body"), DIGEST, run)
             .await
@@ -184,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_written_in_another_way_finds_the_same_answer() {
         let answers = answers();
-        let run = async { Ok(answer(60_000)) };
+        let run = async { answered(60_000) };
         answers
             .get_or_run(question(1, "body"), DIGEST, run)
             .await
@@ -194,7 +235,8 @@ mod tests {
         let again = answers
             .get_or_run(question(1, " body"), DIGEST, no_run)
             .await;
-        assert_eq!(again.expect("the kept one"), "{}");
+        let (kept, state) = again.expect("the kept one");
+        assert_eq!((&*kept.body, state), (&b"{}"[..], CacheState::Hit));
         assert!(answers.get(&question(1, " body")).await.is_some());
     }
 
@@ -205,12 +247,13 @@ mod tests {
             answers.get_or_run(question(1, "body"), DIGEST, async {
                 runs.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                Ok(answer(0))
+                answered(0)
             })
         };
 
         let (first, second) = tokio::join!(ask(), ask());
-        assert!(first.is_ok() && second.is_ok());
+        let states = [first, second].map(|answered| answered.expect("an answer").1);
+        assert_eq!(states, [CacheState::Miss, CacheState::Coalesced]);
         assert_eq!(runs.load(Ordering::Relaxed), 1);
 
         ask().await.expect("an answer");
@@ -227,7 +270,7 @@ mod tests {
             .await;
         assert!(failed.is_err());
         let answered = answers
-            .get_or_run(question(1, "b"), DIGEST, async { Ok(answer(1_000)) })
+            .get_or_run(question(1, "b"), DIGEST, async { answered(1_000) })
             .await;
         assert!(answered.is_ok());
     }

@@ -4,6 +4,7 @@ mod check;
 mod nova_conf;
 mod request;
 mod serve;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +12,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::auth::{Keystone, KeystoneError};
-use crate::config::{self, Document, Fault, Faults};
+use crate::config::{Config, Document, Fault, Faults};
 use crate::error::chain;
+use crate::server::tls;
 
 /// Exit code for a configuration or arguments that cannot be used.
 const USAGE: u8 = 2;
@@ -31,6 +33,7 @@ First steps:
   vendordock check                 what is wrong with the configuration, or what it would serve
   vendordock serve                 serve it
   vendordock nova-conf             the lines for nova.conf
+  vendordock token                 a static token and its hash, where there is no keystone
   vendordock request join --hostname web --metadata ipa_enroll=true
                                    ask as nova would"
 )]
@@ -45,6 +48,7 @@ enum Command {
     Check(check::Check),
     Request(Box<request::Request>),
     NovaConf(nova_conf::NovaConf),
+    Token(token::Token),
 }
 
 /// Which configuration.
@@ -61,17 +65,33 @@ struct ConfigFile {
     path: PathBuf,
 }
 
-/// What keeps the gateway from asking this keystone, each with its place in the file.
-fn keystone_faults(document: &Document, keystone: &config::Keystone) -> Vec<Fault> {
-    let place = |error: KeystoneError| {
-        let key = match error {
-            KeystoneError::Password(_) => "password",
-            KeystoneError::Trust(_) => "ca_file",
-            _ => "auth_url",
+/// What keeps the gateway from knowing the callers of its clouds, each with its place in the file.
+fn caller_faults(document: &Document, config: &Config) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, cloud) in &config.clouds {
+        let Some(keystone) = &cloud.keystone else {
+            continue;
         };
-        document.fault(&["keystone", key], chain(&error))
-    };
-    Keystone::faults(keystone).into_iter().map(place).collect()
+        let table = [&name.table()[..], &["keystone"]].concat();
+        let place = |error: KeystoneError| {
+            let key = match error {
+                KeystoneError::Secret(_) if keystone.password.is_some() => "password",
+                KeystoneError::Secret(_) => "application_credential_secret",
+                KeystoneError::Trust(_) => "ca_file",
+                KeystoneError::Jws(_) => "jws",
+                _ => "auth_url",
+            };
+            document.fault(&[&table[..], &[key]].concat(), chain(&error))
+        };
+        faults.extend(Keystone::faults(keystone).into_iter().map(place));
+    }
+    faults
+}
+
+/// What is wrong with the gateway's certificate, each with its place in the file.
+fn tls_faults(document: &Document, errors: &[tls::Error]) -> Vec<Fault> {
+    let place = |error: &tls::Error| document.fault(&["server", "tls", error.key()], chain(error));
+    errors.iter().map(place).collect()
 }
 
 impl Arguments {
@@ -85,6 +105,7 @@ impl Arguments {
             Command::Check(command) => command.run(),
             Command::Request(command) => command.run(),
             Command::NovaConf(command) => command.run(),
+            Command::Token(command) => command.run(),
         };
         match outcome {
             Ok(code) => code,

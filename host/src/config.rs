@@ -4,11 +4,16 @@
 //! line. What concerns several values is checked once, in `Config::load`. Code that is handed a
 //! `Config` checks nothing again.
 
+mod auth;
+mod cloud;
 mod credential;
 mod document;
 mod keystone;
+mod listener;
 mod name;
+mod one_or_many;
 mod origin;
+mod policy;
 mod secret;
 mod server;
 mod target;
@@ -19,13 +24,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use self::auth::{Auth, ClientCertificate, Proof, Require, Subject, TokenHash};
+pub use self::cloud::Cloud;
 pub use self::credential::Credential;
 pub use self::document::{Document, Fault};
-pub use self::keystone::{Keystone, Policy, Project};
-pub use self::name::TargetName;
+pub use self::keystone::{
+    Account, ApplicationCredential, AuthUrl, Jws, JwsAlgorithm, JwsMode, Keystone,
+};
+pub use self::listener::{Listener, Listeners};
+pub use self::name::{CloudName, TargetName};
 pub use self::origin::Origin;
+pub use self::policy::{Policy, Project, Reference, User};
 pub use self::secret::{Error as SecretError, SecretSource};
-pub use self::server::{Auth, AuthMethod, Cache, Engine, Filter, Log, LogFormat, Server};
+pub use self::server::{
+    Admin, Cache, Engine, Filter, HeaderBytes, Log, LogFormat, Mode, Server, Tls, Traces,
+};
 pub use self::target::Target;
 
 /// The whole file.
@@ -35,11 +48,18 @@ pub struct Config {
     /// Where to listen, and what a request may be.
     #[serde(default)]
     pub server: Server,
-    /// How callers prove who they are.
-    #[serde(default)]
-    pub auth: Auth,
-    /// The keystone that knows nova's tokens.
-    pub keystone: Option<Keystone>,
+    /// A listener for those who run the gateway.
+    pub admin: Option<Admin>,
+    /// How callers of the cloud without a name prove who they are.
+    auth: Option<Auth>,
+    /// The keystone that knows nova's tokens there.
+    keystone: Option<Keystone>,
+    /// The clouds that have a name.
+    #[serde(default, rename = "clouds")]
+    named: BTreeMap<CloudName, Cloud>,
+    /// All clouds, the one without a name among them as `default`.
+    #[serde(skip)]
+    pub clouds: BTreeMap<CloudName, Cloud>,
     /// Bounds of the answer cache.
     #[serde(default)]
     pub cache: Cache,
@@ -49,6 +69,8 @@ pub struct Config {
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
+    /// Spans for a collector.
+    pub traces: Option<Traces>,
     /// The targets by name.
     #[serde(default)]
     pub targets: BTreeMap<TargetName, Target>,
@@ -100,8 +122,10 @@ impl Config {
             .map_err(|error| fail(vec![Fault::whole(format!("cannot be read: {error}"))]))?;
         let document = Document::new(path, text);
         let mut config: Self = document.read().map_err(fail)?;
+        config.gather_clouds();
         config.resolve_paths(document.directory());
-        let faults = config.check(&document);
+        let mut faults = config.check(&document);
+        faults.sort_by_key(|fault| fault.line);
         if faults.is_empty() {
             Ok((config, document))
         } else {
@@ -109,9 +133,33 @@ impl Config {
         }
     }
 
+    /// Most sites have one cloud and give it no name. To the rest of the program it is one like the others.
+    fn gather_clouds(&mut self) {
+        self.clouds = std::mem::take(&mut self.named);
+        let unnamed = self.auth.is_some() || self.keystone.is_some() || self.clouds.is_empty();
+        if unnamed {
+            let cloud = Cloud {
+                auth: self.auth.take().unwrap_or_default(),
+                keystone: self.keystone.take(),
+            };
+            // A named one of that name is reported by `check`, as its keys are then in two places.
+            self.clouds.entry(CloudName::unnamed()).or_insert(cloud);
+        }
+        let default = [CloudName::unnamed()];
+        for target in self.targets.values_mut() {
+            if target.clouds.is_none() && self.clouds.contains_key(&default[0]) {
+                target.clouds = Some(default.to_vec());
+            }
+        }
+    }
+
     fn resolve_paths(&mut self, directory: &Path) {
-        if let Some(keystone) = &mut self.keystone {
-            keystone.resolve_paths(directory);
+        self.server.resolve_paths(directory);
+        if let Some(admin) = &mut self.admin {
+            admin.resolve_paths(directory);
+        }
+        for cloud in self.clouds.values_mut() {
+            cloud.resolve_paths(directory);
         }
         for target in self.targets.values_mut() {
             target.resolve_paths(directory);
@@ -119,28 +167,19 @@ impl Config {
     }
 
     fn check(&self, document: &Document) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        match self.auth.method {
-            AuthMethod::Keystone if self.keystone.is_none() => faults.push(Fault::whole(
-                "there is no [keystone] table, and without it nobody can be let in; to serve \
-                 without authentication, write `method = \"none\"` under [auth]",
-            )),
-            AuthMethod::None
-                if !self.server.listen.ip().is_loopback()
-                    && !self.auth.anyone_who_reaches_the_port_may_ask =>
-            {
-                faults.push(document.fault(
-                    &["server", "listen"],
-                    format!(
-                        "{} can be reached from other machines, and [auth] has \
-                         `method = \"none\"`: whoever connects could ask for any instance's \
-                         secrets. Listen on 127.0.0.1 or [::1], use keystone, or write \
-                         `anyone_who_reaches_the_port_may_ask = true` under [auth]",
-                        self.server.listen
-                    ),
-                ));
-            }
-            AuthMethod::Keystone | AuthMethod::None => {}
+        let mut faults = self.server.check(document);
+        if let Some(admin) = &self.admin {
+            faults.extend(admin.check(&self.server, document));
+        }
+        if let Some(traces) = &self.traces {
+            faults.extend(traces.check(document));
+        }
+        for (name, cloud) in &self.clouds {
+            faults.extend(cloud.check(name, &self.server, document));
+        }
+        if document.has(&["clouds", CloudName::unnamed().as_str()]) {
+            let message = "`default` is the cloud of [auth] and [keystone]: write its keys there, or choose another name";
+            faults.push(document.fault(&["clouds", CloudName::unnamed().as_str()], message));
         }
         if self.targets.is_empty() {
             faults.push(Fault::whole(
@@ -148,9 +187,27 @@ impl Config {
             ));
         }
         for (name, target) in &self.targets {
-            faults.extend(target.check(name, document));
+            faults.extend(target.check(name, &self.clouds, document));
         }
         faults
+    }
+
+    /// What will work and is likely not meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.server.warnings();
+        let calls = |target: &Target| {
+            let clouds = target.clouds.as_ref().map_or(0, Vec::len);
+            target.concurrent_calls.get() as usize * clouds
+        };
+        let wanted: usize = self.targets.values().map(calls).sum();
+        let most = self.engine.concurrent_calls.get() as usize;
+        if wanted > most {
+            warnings.push(format!(
+                "the targets may run {wanted} calls together, and [engine] has room for {most}: when all are busy, they \
+                 keep each other waiting"
+            ));
+        }
+        warnings
     }
 }
 
@@ -178,7 +235,7 @@ lisen = "127.0.0.1:9090"
 body_limit_bytes = "many"
 
 [auth]
-method = "none"
+require = "none"
 
 [targets.join]
 component = "join.wasm"
@@ -197,7 +254,7 @@ timeout_ms = 10
         vendordock.toml:3: server.body_limit_bytes: invalid type: string "many", expected usize
         vendordock.toml:10: targets.join.timeout_ms: invalid value: integer `0`, expected a nonzero u32
         vendordock.toml:11: targets.join.egress: `https://ipa.example.test/ipa` is not an origin; write `https://ipa.example.test`
-        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: ca_file, cache_max_ttl_ms, component, config, credentials, egress, memory_bytes, response_bytes, timeout_ms, user_data
+        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, credentials, egress, memory_bytes, response_bytes, timeout_ms, user_data, waiting_calls
         vendordock.toml:14: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
         vendordock.toml:17: targets.other: the key `component` is missing
         "#);
@@ -212,7 +269,7 @@ timeout_ms = 10
     fn serving_the_network_without_authentication_needs_plain_words() {
         let open = r#"
 server.listen = "0.0.0.0:9090"
-auth.method = "none"
+auth.require = "none"
 targets.join.component = "join.wasm"
 "#;
         assert!(
@@ -231,7 +288,7 @@ targets.join.component = "join.wasm"
     #[test]
     fn a_credential_goes_to_granted_origins_only() {
         let text = r#"
-auth.method = "none"
+auth.require = "none"
 [targets.join]
 component = "join.wasm"
 egress = ["https://ipa.example.test"]

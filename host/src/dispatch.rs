@@ -1,7 +1,8 @@
-//! From a body to an answer: the target, its cache, its plugin.
+//! From a body to an answer: the cloud, its target, the cache, the plugin.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +10,13 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::auth::Auth;
-use crate::cache::{Answers, Question};
-use crate::config::TargetName;
+use crate::cache::{About, Answers, Kept, Question};
+use crate::config::{CloudName, Policy, TargetName};
 use crate::error::Error;
 use crate::loader;
 use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
+use crate::telemetry::metrics::{CacheState, Requests, TargetMetrics};
 use crate::unabandoned::Unabandoned;
 
 /// A run ends itself at its deadline, and says whose fault that is. Whoever waits for it lets it speak.
@@ -22,20 +24,38 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// All that serving a request needs. Built once, before the port opens.
 pub struct Gateway {
-    /// How callers prove who they are.
-    pub auth: Auth,
-    /// The targets by name.
-    pub targets: HashMap<TargetName, Arc<Target>>,
+    /// The clouds by name.
+    pub clouds: HashMap<CloudName, Cloud>,
     /// What was answered.
     pub answers: Answers,
     /// The longest request body.
     pub body_limit_bytes: usize,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// For requests that name no cloud of ours.
+    pub no_cloud: Requests,
+    /// Whether the end has begun, for whoever asks for readiness.
+    pub stopping: Arc<AtomicBool>,
 }
 
-/// One target as it serves.
+/// One cloud: its callers, and the targets that it is served.
+pub struct Cloud {
+    /// How its callers prove who they are.
+    pub auth: Auth,
+    /// Whose tokens are good where a target says nothing else.
+    pub accept: Policy,
+    /// The targets by name.
+    pub targets: HashMap<TargetName, Arc<Target>>,
+    /// For requests that name none of them.
+    pub no_target: Requests,
+}
+
+/// One target as it serves one cloud.
 pub struct Target {
     /// Its name.
     pub name: TargetName,
+    /// Whose tokens are good.
+    pub accept: Policy,
     /// Unlike that of any other build or configuration in this process.
     pub generation: u64,
     /// How long one request may take in all.
@@ -43,17 +63,21 @@ pub struct Target {
     /// The longest time that an answer is used again.
     pub cache_max_ttl: Duration,
     /// The plugin, or why there is none.
-    pub plugin: Result<Arc<Plugin>, loader::Error>,
+    pub plugin: Result<Arc<Plugin>, Arc<loader::Error>>,
+    /// What is counted of it.
+    pub metrics: Arc<TargetMetrics>,
 }
 
 impl Gateway {
-    /// A target by the name in the URL.
-    pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
-        self.targets.get(name)
+    /// Every target of every cloud.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.clouds
+            .values()
+            .flat_map(|cloud| cloud.targets.values())
     }
 
     /// The answer that is kept for a body. On this path nothing is parsed and nothing copied.
-    pub async fn kept(&self, target: &Target, body: &Bytes) -> Option<Bytes> {
+    pub async fn kept(&self, target: &Target, body: &Bytes) -> Option<Kept> {
         self.answers.get(&target.question(body)).await
     }
 
@@ -68,8 +92,9 @@ impl Gateway {
         target: &Target,
         body: &Bytes,
         request_id: &str,
+        traceparent: Option<Arc<str>>,
         deadline: Instant,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<(Kept, CacheState), Error> {
         let Ok(plugin) = &target.plugin else {
             return Err(Error::NotLoaded);
         };
@@ -87,9 +112,18 @@ impl Gateway {
         let run = async move {
             // Boxed, because what waits for it hands it on several times, and it is large.
             let run = Box::pin(async move {
-                let answer = plugin.provide(request, request_id, deadline).await?;
+                let (instance_id, project_id) =
+                    (request.instance_id.clone(), request.project_id.clone());
+                let answer = plugin
+                    .provide(request, request_id, traceparent, deadline)
+                    .await?;
+                let about = About {
+                    instance_id,
+                    project_id,
+                    secret: answer.secret,
+                };
                 let ttl = answer.ttl.min(most);
-                Ok(Answer { ttl, ..answer })
+                Ok((Answer { ttl, ..answer }, about))
             });
             gateway.answers.get_or_run(question, digest, run).await
         };
@@ -97,7 +131,10 @@ impl Gateway {
         // password.
         let running = Unabandoned::new(run.instrument(span));
         match tokio::time::timeout_at(deadline + GRACE, running).await {
-            Ok(answer) => Ok(answer?),
+            Ok(answer) => match answer? {
+                (body, CacheState::Miss) if most.is_zero() => Ok((body, CacheState::None)),
+                answer => Ok(answer),
+            },
             // The run that this request waits for began later and has more time.
             Err(_elapsed) => Err(Error::Deadline),
         }

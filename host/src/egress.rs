@@ -10,6 +10,7 @@
 //! stay here, by target, credential and origin; the plugin sees neither them nor the secret.
 
 mod credential;
+mod failure;
 mod session;
 
 use std::collections::HashMap;
@@ -19,11 +20,16 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span, field};
 use url::Url;
 
 pub use self::credential::{Credential, Scheme};
+pub use self::failure::RequestError;
+use self::failure::failed;
 use self::session::Session;
 use crate::config::{self, Origin};
+use crate::telemetry::metrics::{EgressOutcome, TargetMetrics};
+use crate::telemetry::{trace_context, traces};
 use crate::trust;
 
 /// The longest answer of an upstream.
@@ -62,6 +68,7 @@ pub struct Egress {
     anonymous: Client,
     /// A client with a cookie jar of its own for each credential and each of its origins.
     sessions: HashMap<(String, Origin), Client>,
+    metrics: Arc<TargetMetrics>,
 }
 
 /// Why a target's way out could not be made ready.
@@ -109,68 +116,13 @@ pub struct Incoming {
     pub body: Vec<u8>,
 }
 
-/// Why a plugin's request has no answer. The texts are for the plugin: they name what it asked for itself.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// The request is wrong as it stands.
-    #[error("{0}")]
-    Invalid(String),
-    /// No grant covers it.
-    #[error("{what} is not granted to this target")]
-    Denied {
-        /// The origin, or the credential at the origin.
-        what: String,
-    },
-    /// The credential does not fit the request.
-    #[error("{0}")]
-    Credential(&'static str),
-    /// The name does not resolve.
-    #[error("the name of {origin} does not resolve")]
-    Dns {
-        /// Where to.
-        origin: String,
-        /// What the client says.
-        source: reqwest::Error,
-    },
-    /// Nobody answers there.
-    #[error("cannot connect to {origin}")]
-    Connect {
-        /// Where to.
-        origin: String,
-        /// What the client says.
-        source: reqwest::Error,
-    },
-    /// The peer is not who it should be.
-    #[error("TLS with {origin} failed: {reason}")]
-    Tls {
-        /// Where to.
-        origin: String,
-        /// What rustls says.
-        reason: String,
-    },
-    /// No whole answer in time.
-    #[error("no answer in time")]
-    Timeout,
-    /// The answer is longer than this many bytes.
-    #[error("the answer is longer than {0} bytes")]
-    TooLarge(usize),
-    /// The connection broke, or what came is no HTTP.
-    #[error("the connection to {origin} broke")]
-    Protocol {
-        /// Where to.
-        origin: String,
-        /// What the client says.
-        source: reqwest::Error,
-    },
-}
-
 impl Egress {
     /// Reads the target's secrets and certificates, and makes its clients.
     ///
     /// # Errors
     ///
     /// When one of them cannot be had.
-    pub(crate) fn new(target: &config::Target) -> Result<Self, Error> {
+    pub(crate) fn new(target: &config::Target, metrics: Arc<TargetMetrics>) -> Result<Self, Error> {
         let certificates = match &target.ca_file {
             Some(path) => Some(trust::authorities(path)?),
             None => None,
@@ -210,6 +162,7 @@ impl Egress {
             credentials,
             anonymous: builder().build().map_err(Error::Client)?,
             sessions,
+            metrics,
         })
     }
 
@@ -239,7 +192,49 @@ impl Egress {
         &self,
         outgoing: Outgoing,
         auth: Option<(Credential, Scheme)>,
+        traceparent: Option<Arc<str>>,
         deadline: Instant,
+    ) -> Result<Incoming, RequestError> {
+        // Where to is told once it is known to be an origin of the configuration, and without the path: either may hold what
+        // a plugin made of a tenant's data.
+        let span = tracing::info_span!(
+            target: traces::SPANS,
+            "egress",
+            otel.kind = "client",
+            http.request.method = outgoing.method.as_str(),
+            server.origin = field::Empty,
+            http.response.status_code = field::Empty,
+            outcome = field::Empty,
+            otel.status_code = field::Empty,
+        );
+        let traceparent = trace_context::outgoing(&span).or(traceparent);
+        let started = Instant::now();
+        let exchanged = self
+            .exchange(outgoing, auth, traceparent, deadline, &span)
+            .instrument(span.clone())
+            .await;
+        let outcome = match &exchanged {
+            Ok(incoming) => {
+                span.record("http.response.status_code", incoming.status);
+                EgressOutcome::Answered
+            }
+            Err(error) => {
+                span.record("otel.status_code", "ERROR");
+                error.outcome()
+            }
+        };
+        span.record("outcome", outcome.as_str());
+        self.metrics.egress(outcome, started.elapsed());
+        exchanged
+    }
+
+    async fn exchange(
+        &self,
+        outgoing: Outgoing,
+        auth: Option<(Credential, Scheme)>,
+        traceparent: Option<Arc<str>>,
+        deadline: Instant,
+        span: &Span,
     ) -> Result<Incoming, RequestError> {
         let url = checked_url(&outgoing.url)?;
         let shown = url.origin().ascii_serialization();
@@ -247,12 +242,19 @@ impl Egress {
             tracing::warn!(origin = %shown, "refused a request of the plugin; to permit it, add \"{shown}\" to the target's egress");
             return Err(RequestError::Denied { what: shown });
         };
+        span.record("server.origin", &shown);
         if outgoing.max_redirects > 0 {
             let message =
                 "this gateway follows no redirects yet: ask for 0 and follow them yourself";
             return Err(RequestError::Invalid(message.to_owned()));
         }
         let mut headers = checked_headers(outgoing.headers)?;
+        if let Some(traceparent) = traceparent
+            && let Ok(value) = HeaderValue::from_str(&traceparent)
+        {
+            // A plugin may have spans of its own.
+            headers.entry(trace_context::TRACEPARENT).or_insert(value);
+        }
         let mut body = outgoing.body.unwrap_or_default();
         if body.len() > REQUEST_BYTES {
             let message = format!("the body is longer than {REQUEST_BYTES} bytes");
@@ -344,48 +346,6 @@ fn handed_over(headers: HeaderMap, with_credential: bool) -> Vec<(String, Vec<u8
         .filter(|(name, _)| !(with_credential && *name == reqwest::header::SET_COOKIE))
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
         .collect()
-}
-
-/// Tells apart what plugins act on differently. reqwest has no kinds for DNS and TLS: they are found in the chain of causes.
-fn failed(error: reqwest::Error, origin: &str) -> RequestError {
-    let origin = origin.to_owned();
-    // The URL may hold what the plugin would not like in a log.
-    let error = error.without_url();
-    if error.is_timeout() {
-        return RequestError::Timeout;
-    }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(at) = cause {
-        if let Some(tls) = at.downcast_ref::<rustls::Error>() {
-            let reason = tls.to_string();
-            return RequestError::Tls { origin, reason };
-        }
-        if at.to_string() == "dns error" {
-            return RequestError::Dns {
-                origin,
-                source: error,
-            };
-        }
-        // The source of an `io::Error` is that of the error inside it, which would be skipped.
-        let inside = at
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        cause = match inside {
-            Some(inside) => Some(inside),
-            None => at.source(),
-        };
-    }
-    if error.is_connect() {
-        RequestError::Connect {
-            origin,
-            source: error,
-        }
-    } else {
-        RequestError::Protocol {
-            origin,
-            source: error,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl Error {
                     Fault::Caller,
                     "no X-Auth-Token: nova sends one when [vendordata_dynamic_auth] is configured",
                 ),
-                auth::Error::Rejected => told(
+                auth::Error::Rejected | auth::Error::Signature(_) => told(
                     StatusCode::UNAUTHORIZED,
                     Fault::Caller,
                     "the token is invalid or expired",
@@ -121,18 +121,41 @@ impl Error {
                 auth::Error::WrongCaller { .. } => told(
                     StatusCode::FORBIDDEN,
                     Fault::Caller,
-                    "the token is good, but its user has not the role and project that this gateway accepts",
+                    "the token is good, but this target does not accept its user, roles and project",
                 ),
+                auth::Error::NoCertificate => told(
+                    StatusCode::FORBIDDEN,
+                    Fault::Caller,
+                    "no client certificate: nova shows the one of [vendordata_dynamic_auth] certfile and keyfile",
+                ),
+                auth::Error::WrongCertificate(_) => told(
+                    StatusCode::FORBIDDEN,
+                    Fault::Caller,
+                    "the certificate is good, but its owner is not accepted here",
+                ),
+                auth::Error::Busy => Told {
+                    retry_after: Some(Duration::from_secs(1)),
+                    ..told(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        Fault::Caller,
+                        "the token cannot be checked: too many wait for keystone",
+                    )
+                },
                 auth::Error::Account(_) => told(
                     StatusCode::SERVICE_UNAVAILABLE,
                     Fault::Operator,
                     "the token cannot be checked: keystone refuses the gateway's own account",
                 ),
-                auth::Error::Unreachable(_) | auth::Error::Nonsense(_) => told(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Fault::Upstream,
-                    "the token cannot be checked: keystone gives no answer",
-                ),
+                auth::Error::Unreachable(_) | auth::Error::Resting | auth::Error::Nonsense(_) => {
+                    Told {
+                        retry_after: Some(Duration::from_secs(1)),
+                        ..told(
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            Fault::Upstream,
+                            "the token cannot be checked: keystone gives no answer",
+                        )
+                    }
+                }
             },
             Self::UnknownTarget(_) => told(
                 StatusCode::NOT_FOUND,
@@ -142,7 +165,7 @@ impl Error {
             Self::NoSuchPath => told(
                 StatusCode::NOT_FOUND,
                 Fault::Caller,
-                "no such path: POST to /v1/TARGET",
+                "no such path: POST to /v1/TARGET, or to /v1/CLOUD/TARGET",
             ),
             Self::Method(_) => told(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -180,12 +203,12 @@ impl Error {
                     Fault::Guest,
                     "the plugin exceeded the time that this target has (timeout_ms)",
                 ),
-                plugin::Error::Busy => Told {
+                plugin::Error::Busy | plugin::Error::Overloaded => Told {
                     retry_after: Some(Duration::from_secs(1)),
                     ..told(
                         StatusCode::SERVICE_UNAVAILABLE,
                         Fault::Host,
-                        "too many calls are running",
+                        "too many calls of this target are running",
                     )
                 },
                 plugin::Error::Trap(_) => told(
@@ -257,7 +280,7 @@ fn refused(refusal: &Refusal) -> Told {
     }
 }
 
-impl IntoResponse for Error {
+impl IntoResponse for &Error {
     fn into_response(self) -> Response {
         let told = self.told();
         let title = told.status.canonical_reason().unwrap_or("Error");
@@ -269,7 +292,7 @@ impl IntoResponse for Error {
         if told.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Keystone"));
         }
-        if let Self::Method(allowed) = self {
+        if let Error::Method(allowed) = self {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         if let Some(wait) = told.retry_after {

@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which a request meets them. `ARCHITECTURE.md` tells the same as a story.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod server;
@@ -20,3 +21,4 @@ pub mod error;
 pub mod telemetry;
 pub mod trust;
 pub mod unabandoned;
+pub mod watch;

@@ -3,12 +3,14 @@
 //! A fault stays with its target: the others serve, and readiness says which does not and why.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wasmtime::component::Component;
 
-use crate::config::{Target, TargetName};
+use crate::config::{CloudName, Target, TargetName};
 use crate::egress;
 use crate::plugin::{Engine, Grants, LoadError, Plugin};
+use crate::telemetry::metrics::TargetMetrics;
 
 /// The largest component; one from componentize-py has 18 MB.
 const LARGEST_COMPONENT_BYTES: u64 = 64 << 20;
@@ -97,21 +99,52 @@ pub enum Error {
     },
 }
 
-/// Reads, compiles and checks the plugin of one target.
+/// Makes the plugin of one target ready, for each of the target's clouds. It is compiled once; what it is granted, its
+/// sessions and connections are each cloud's own. What it does there is counted in `metrics` of that cloud.
 ///
 /// # Errors
 ///
-/// The first step that fails.
-pub async fn load(engine: &Engine, name: &TargetName, target: &Target) -> Result<Plugin, Error> {
-    let grants = Grants::new(name, target)?;
+/// For each cloud, the first step that fails.
+pub async fn load(
+    engine: &Engine,
+    name: &TargetName,
+    target: &Target,
+    metrics: impl Fn(&CloudName) -> Arc<TargetMetrics>,
+) -> Vec<(CloudName, Result<Plugin, Arc<Error>>)> {
+    let component = component(engine, target).await.map_err(Arc::new);
+    let mut plugins = Vec::new();
+    for cloud in target.clouds.iter().flatten() {
+        let plugin = match &component {
+            Ok(component) => {
+                let grants = Grants::new(cloud, name, target, metrics(cloud));
+                for_cloud(engine, target, component, grants)
+                    .await
+                    .map_err(Arc::new)
+            }
+            Err(error) => Err(error.clone()),
+        };
+        plugins.push((cloud.clone(), plugin));
+    }
+    plugins
+}
+
+async fn component(engine: &Engine, target: &Target) -> Result<Component, Error> {
     let (wasmtime, path) = (engine.wasmtime().clone(), target.component.clone());
     let compile = move || compile(&wasmtime, &path);
-    let component = tokio::task::spawn_blocking(compile)
+    tokio::task::spawn_blocking(compile)
         .await
         .map_err(|_panicked| Error::Lost {
             path: target.component.clone(),
-        })??;
-    Plugin::load(engine, &component, grants)
+        })?
+}
+
+async fn for_cloud(
+    engine: &Engine,
+    target: &Target,
+    component: &Component,
+    grants: Result<Grants, egress::Error>,
+) -> Result<Plugin, Error> {
+    Plugin::load(engine, component, grants?)
         .await
         .map_err(|source| Error::Plugin {
             path: target.component.clone(),

@@ -8,15 +8,21 @@
 mod answer;
 mod bindings;
 mod call;
+mod cpu_time;
 pub mod engine;
 mod grants;
 mod host;
+mod load;
+mod pool;
+mod refusal;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span, field};
 use wasmtime::component::Component;
 
 pub use self::answer::Error as AnswerError;
@@ -25,9 +31,15 @@ use self::bindings::vendordock::vendordata::types as wit;
 pub use self::bindings::vendordock::vendordata::types::{CacheHint, CacheScope, FieldError};
 use self::bindings::{VendordataProvider, VendordataProviderPre};
 use self::call::{Call, OutOfTime, Phase};
+use self::cpu_time::CpuTime;
 pub use self::engine::Engine;
 pub use self::grants::Grants;
+use self::load::Load;
+pub use self::pool::Pool;
+pub use self::refusal::Refusal;
 use crate::request::Request;
+use crate::telemetry::metrics::PluginRun;
+use crate::telemetry::{trace_context, traces};
 
 /// How long `describe` and `validate` may take together.
 const LOAD_TIME: Duration = Duration::from_secs(5);
@@ -38,6 +50,7 @@ pub struct Plugin {
     pre: VendordataProviderPre<Call>,
     grants: Arc<Grants>,
     manifest: Manifest,
+    load: Load,
 }
 
 /// What a plugin answers for one request.
@@ -47,6 +60,8 @@ pub struct Answer {
     pub body: Bytes,
     /// How long it may be used again; zero: not at all.
     pub ttl: Duration,
+    /// Whether nobody but its instance may know what it holds.
+    pub secret: bool,
 }
 
 /// Why a call has no answer.
@@ -58,40 +73,18 @@ pub enum Error {
     /// The call was still running.
     #[error("the plugin was still running at its deadline")]
     Deadline,
-    /// As many calls run as the engine allows, and none ended in time.
+    /// As many calls run as the target or the engine allows, and none ended in time.
     #[error("no place among the running calls became free in time")]
     Busy,
+    /// As many calls wait for such a place as the target allows.
+    #[error("as many calls run and wait as the target allows")]
+    Overloaded,
     /// A panic, an uncaught exception, a limit: the guest is gone.
     #[error("the plugin trapped")]
     Trap(#[source] wasmtime::Error),
     /// What it answered cannot be handed on.
     #[error("the plugin's answer is not handed on")]
     Answer(#[source] AnswerError),
-}
-
-/// The errors of the WIT, with their texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// 400
-    InvalidRequest(Vec<String>),
-    /// 403
-    Forbidden(String),
-    /// 404
-    NotFound(String),
-    /// 409
-    Conflict(String),
-    /// 429, milliseconds to wait
-    Throttled(u32),
-    /// 500
-    Misconfigured(Vec<String>),
-    /// 500
-    Internal(String),
-    /// 502
-    Upstream(String),
-    /// 503, milliseconds to wait
-    Unavailable(Option<u32>),
-    /// 504
-    UpstreamTimeout(String),
 }
 
 /// Why a component cannot be used as a plugin.
@@ -200,6 +193,7 @@ impl Plugin {
         Ok(Self {
             engine: engine.clone(),
             pre,
+            load: Load::new(grants.concurrent_calls, grants.waiting_calls),
             grants,
             manifest,
         })
@@ -215,7 +209,7 @@ impl Plugin {
         self.grants.user_data
     }
 
-    /// Answers one request in a fresh store.
+    /// Answers one request in a fresh store. `traceparent` is the caller's, for the plugin and its upstreams.
     ///
     /// # Errors
     ///
@@ -224,24 +218,32 @@ impl Plugin {
         &self,
         request: Request,
         request_id: Arc<str>,
+        traceparent: Option<Arc<str>>,
         deadline: Instant,
     ) -> Result<Answer, Error> {
-        let acquire = self.engine.permits.acquire();
-        let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, acquire).await else {
-            return Err(Error::Busy);
-        };
+        let metrics = &self.grants.metrics;
+        let waiting = metrics.waiting();
+        let entered = self.load.enter(&self.engine.permits, deadline).await;
+        let _place = entered.inspect_err(|_refused| metrics.refused_for_load())?;
+        drop(waiting);
+        let _running = metrics.running();
+        let span = self.span();
+        let traceparent = trace_context::outgoing(&span).or(traceparent);
+        let started = Instant::now();
         let mut store = Call::store(
             &self.engine.engine,
             self.grants.clone(),
             Phase::Provide,
+            traceparent.clone(),
             deadline,
         );
         let request = wit::Request {
             context: wit::CallContext {
                 request_id: request_id.as_ref().to_owned(),
                 target: self.grants.target.to_string(),
-                budget_ms: milliseconds(deadline.saturating_duration_since(Instant::now())),
-                traceparent: None,
+                cloud: self.grants.cloud.to_string(),
+                budget_ms: milliseconds(deadline.saturating_duration_since(started)),
+                traceparent: traceparent.as_deref().map(str::to_owned),
             },
             instance: wit::Instance {
                 id: request.instance_id,
@@ -254,25 +256,38 @@ impl Plugin {
             },
             raw: request.raw,
         };
-        let call = async {
-            let provider = self.pre.instantiate_async(&mut store).await?;
-            provider
-                .vendordock_vendordata_provider()
-                .call_provide(&mut store, &request)
-                .await
+        let (outcome, cpu) = {
+            // Pinned where it is: it is several kilobytes, and each layer around it would move it once.
+            let call = pin!(async {
+                let provider = self.pre.instantiate_async(&mut store).await?;
+                provider
+                    .vendordock_vendordata_provider()
+                    .call_provide(&mut store, &request)
+                    .await
+            });
+            let mut call = CpuTime::of(call.instrument(span.clone()));
+            let outcome = tokio::time::timeout_at(deadline, &mut call).await;
+            (outcome, call.spent())
         };
-        let outcome = tokio::time::timeout_at(deadline, call).await;
+        metrics.ran(PluginRun {
+            wall: started.elapsed(),
+            cpu,
+            memory_bytes: store.data().memory_bytes(),
+        });
         store.data().report_dropped_lines();
         let response = match outcome {
-            Err(_elapsed) => return Err(Error::Deadline),
-            Ok(Err(error)) if error.is::<OutOfTime>() => return Err(Error::Deadline),
-            Ok(Err(error)) => return Err(Error::Trap(error)),
-            Ok(Ok(Err(refusal))) => return Err(Error::Answered(refusal.into())),
-            Ok(Ok(Ok(response))) => response,
+            Err(_elapsed) => Err(Error::Deadline),
+            Ok(Err(error)) if error.is::<OutOfTime>() => Err(Error::Deadline),
+            Ok(Err(error)) => Err(Error::Trap(error)),
+            Ok(Ok(Err(refusal))) => Err(Error::Answered(refusal.into())),
+            Ok(Ok(Ok(response))) => Ok(response),
         };
+        self.count(&span, response.as_ref().err());
+        let response = response?;
         answer::check(&response.body, self.grants.response_bytes).map_err(Error::Answer)?;
         let hint = response.cache.unwrap_or(self.manifest.cache);
         Ok(Answer {
+            secret: response.secret,
             body: response.body.into(),
             ttl: match hint.scope {
                 CacheScope::None => Duration::ZERO,
@@ -282,6 +297,38 @@ impl Plugin {
                 }
             },
         })
+    }
+
+    /// The span of one run. No data of the instance is in it.
+    fn span(&self) -> Span {
+        tracing::info_span!(
+            target: traces::SPANS,
+            "plugin",
+            vendordata.target = %self.grants.target,
+            plugin = self.manifest.name,
+            outcome = field::Empty,
+            otel.status_code = field::Empty,
+        )
+    }
+
+    /// Says how a run ended, in numbers and in its span.
+    fn count(&self, span: &Span, error: Option<&Error>) {
+        let outcome = match error {
+            None => "answered",
+            Some(Error::Deadline) => {
+                self.grants.metrics.timed_out();
+                "timeout"
+            }
+            Some(Error::Trap(_)) => {
+                self.grants.metrics.trapped();
+                "trap"
+            }
+            Some(_) => "refused",
+        };
+        span.record("outcome", outcome);
+        if error.is_some() {
+            span.record("otel.status_code", "ERROR");
+        }
     }
 }
 
@@ -294,7 +341,7 @@ async fn in_new_store<T>(
     deadline: Instant,
     run: impl AsyncFnOnce(&mut wasmtime::Store<Call>, &VendordataProvider) -> wasmtime::Result<T>,
 ) -> wasmtime::Result<T> {
-    let mut store = Call::store(&engine.engine, grants.clone(), phase, deadline);
+    let mut store = Call::store(&engine.engine, grants.clone(), phase, None, deadline);
     let call = async {
         let provider = pre.instantiate_async(&mut store).await?;
         run(&mut store, &provider).await
@@ -327,42 +374,4 @@ fn schema_faults(schema: &str, config: &serde_json::Value) -> Result<Vec<ConfigF
 
 fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
-}
-
-impl From<wit::Error> for Refusal {
-    fn from(error: wit::Error) -> Self {
-        let fields = |errors: Vec<FieldError>| {
-            let lines = errors.iter().map(|error| {
-                let at = if error.pointer.is_empty() {
-                    "the whole"
-                } else {
-                    &error.pointer
-                };
-                bounded(format!("{at}: {}", error.message))
-            });
-            lines.take(16).collect()
-        };
-        match error {
-            wit::Error::InvalidRequest(errors) => Self::InvalidRequest(fields(errors)),
-            wit::Error::Forbidden(text) => Self::Forbidden(bounded(text)),
-            wit::Error::NotFound(text) => Self::NotFound(bounded(text)),
-            wit::Error::Conflict(text) => Self::Conflict(bounded(text)),
-            wit::Error::Throttled(wait_ms) => Self::Throttled(wait_ms),
-            wit::Error::Misconfigured(errors) => Self::Misconfigured(fields(errors)),
-            wit::Error::Internal(text) => Self::Internal(bounded(text)),
-            wit::Error::Upstream(text) => Self::Upstream(bounded(text)),
-            wit::Error::Unavailable(wait_ms) => Self::Unavailable(wait_ms),
-            wit::Error::UpstreamTimeout(text) => Self::UpstreamTimeout(bounded(text)),
-        }
-    }
-}
-
-/// A plugin's text goes to nova's log and to ours: one line, of a length that a person reads.
-fn bounded(mut text: String) -> String {
-    const LONGEST_BYTES: usize = 512;
-    if text.len() > LONGEST_BYTES {
-        text.truncate(text.floor_char_boundary(LONGEST_BYTES));
-        text.push('…');
-    }
-    text.replace(char::is_control, " ")
 }

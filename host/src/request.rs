@@ -3,6 +3,8 @@
 //! nova posts one JSON object with seven members (`nova/api/metadata/vendordata_dynamic.py`). Members that it may
 //! add one day are kept: a plugin finds them in `raw`.
 
+mod shape;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -190,7 +192,13 @@ impl<'de> Visitor<'de> for MembersVisitor {
                     members.user_data = Some(value);
                 }
                 _ => {
-                    members.unknown.insert(name.clone(), map.next_value()?);
+                    let value: &RawValue = map.next_value()?;
+                    shape::check(value.get()).map_err(|fault| {
+                        A::Error::custom(format_args!(
+                            "a member that nova does not send today: {fault}"
+                        ))
+                    })?;
+                    members.unknown.insert(name.clone(), value);
                 }
             }
             if !seen.insert(name) {

@@ -1,8 +1,17 @@
-//! The listener, the routes, and what is the same for every request: its id, its log line, its end.
+//! The routes, and what is the same for every request: its id, its log line, its end.
+
+mod connection;
+pub mod listener;
+mod pace;
+mod peer;
+mod serving;
+pub mod systemd;
+pub mod tls;
+mod unread;
 
 use std::convert::Infallible;
-use std::future::{Future, IntoFuture};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -12,24 +21,45 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
-use crate::dispatch::{Gateway, Target};
+pub use self::peer::PeerCertificate;
+pub use self::serving::{Entrance, serve};
+use crate::auth::Caller;
+use crate::cache::Kept;
+use crate::dispatch::{Cloud, Gateway, Target};
 use crate::error::{Error, Fault, chain};
+use crate::telemetry::metrics::{CacheState, Requests, TargetMetrics};
+use crate::telemetry::trace_context;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
 /// The target that novajoin's users reach at `/v1/`.
 const NOVAJOIN_TARGET: &str = "join";
 
+/// The cloud whose targets are reached without naming it.
+const UNNAMED_CLOUD: &str = "default";
+
 /// For what happens before the target, and with it its own timeout, is known.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The module of the lines in the log that tell of requests, one each; for `log.filter`.
+const REQUESTS: &str = "vendordock::requests";
+
+/// That of the lines that tell who was given a secret.
+const AUDIT: &str = "vendordock::audit";
+
+/// Who asked what.
+struct Asked<'a> {
+    caller: &'a Caller,
+    cloud: &'a str,
+    target: &'a str,
+    metrics: &'a TargetMetrics,
+}
 
 /// A request's name and moment. Every handler takes one, and answers through it, so that every answer carries the id.
 struct Arrival {
@@ -37,67 +67,42 @@ struct Arrival {
     at: Instant,
 }
 
-/// Serves until `shutdown` is ready, then lets running requests end, for at most `patience`.
-///
-/// # Errors
-///
-/// When the listener fails.
-pub async fn serve(
-    gateway: Arc<Gateway>,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-    patience: Duration,
-) -> std::io::Result<()> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let shutdown = async move {
-        shutdown.await;
-        tracing::info!("stopping: no new connections, running requests may end");
-        // The other end waits for this, or is gone.
-        let _ = stopping.send(());
-    };
-    // An answer is one write, and should not wait for more.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let serving = axum::serve(listener, router(gateway)).with_graceful_shutdown(shutdown);
-    let out_of_patience = async {
-        // Without a shutdown the sender stays, and so does this.
-        if stopped.await.is_ok() {
-            tokio::time::sleep(patience).await;
-        }
-    };
-    tokio::select! {
-        served = serving.into_future() => served,
-        () = out_of_patience => {
-            tracing::warn!("requests were still running when the time to stop was over");
-            Ok(())
-        }
-    }
-}
-
 /// All routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1", post(novajoin))
         .route("/v1/", post(novajoin))
-        .route("/v1/{target}", post(vendordata))
-        .route("/{target}", post(vendordata))
+        .route("/v1/{target}", post(in_unnamed_cloud))
+        .route("/v1/{cloud}/{target}", post(in_cloud))
+        .route("/{target}", post(in_unnamed_cloud))
         .route(
             "/healthz",
             get(async |arrival: Arrival| arrival.named("ok\n")),
         )
         .route("/readyz", get(readiness))
-        .method_not_allowed_fallback(async |arrival: Arrival, uri: Uri| {
-            let only = if matches!(uri.path(), "/healthz" | "/readyz") {
-                "GET"
-            } else {
-                "POST"
-            };
-            arrival.refuse(&arrival.span(""), Error::Method(only))
-        })
-        .fallback(async |arrival: Arrival| arrival.refuse(&arrival.span(""), Error::NoSuchPath))
+        .method_not_allowed_fallback(
+            async |arrival: Arrival, State(gateway): State<Arc<Gateway>>, uri: Uri| {
+                let only = if matches!(uri.path(), "/healthz" | "/readyz") {
+                    "GET"
+                } else {
+                    "POST"
+                };
+                let span = arrival.span("", "");
+                arrival.refuse(&gateway.no_cloud, &span, &Error::Method(only))
+            },
+        )
+        .fallback(
+            async |arrival: Arrival, State(gateway): State<Arc<Gateway>>| {
+                arrival.no_such_path(&gateway)
+            },
+        )
+        .with_state(gateway)
+}
+
+/// `/readyz`, for those who run the gateway.
+pub fn readiness_route(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/readyz", get(readiness))
         .with_state(gateway)
 }
 
@@ -119,10 +124,12 @@ impl Arrival {
 
     /// The span of a request that leaves the short path. A request that is answered from the cache has none: to make
     /// one costs as much as the rest of it.
-    fn span(&self, target: &str) -> Span {
+    fn span(&self, cloud: &str, target: &str) -> Span {
         tracing::info_span!(
             "request",
             request.id = self.request_id,
+            caller = field::Empty,
+            vendordata.cloud = cloud,
             vendordata.target = target,
             instance.id = field::Empty,
             project.id = field::Empty,
@@ -139,39 +146,90 @@ impl Arrival {
         response
     }
 
-    /// An error as answer, after a line in the log.
-    fn refuse(&self, span: &Span, error: Error) -> Response {
+    /// An error as answer, after its line in the log, and counted.
+    fn refuse(&self, requests: &Requests, span: &Span, error: &Error) -> Response {
         let _entered = span.enter();
         let (status, fault) = (error.status().as_u16(), error.fault());
-        let (reason, time_ms) = (chain(&error), self.elapsed_ms());
+        requests.failed(status, fault, self.at.elapsed());
+        let (reason, time_ms) = (chain(error), self.elapsed_ms());
         match fault {
             Fault::Caller => {
-                tracing::warn!(status, fault = fault.as_str(), time_ms, "refused: {reason}");
+                tracing::warn!(target: REQUESTS, status, fault = fault.as_str(), time_ms, "refused: {reason}");
             }
-            _ => tracing::error!(status, fault = fault.as_str(), time_ms, "failed: {reason}"),
+            _ => {
+                tracing::error!(target: REQUESTS, status, fault = fault.as_str(), time_ms, "failed: {reason}");
+            }
         }
         self.named(error)
     }
 
-    /// A body as answer, in one write: nova's read timeout holds for each read of its socket, and an answer in drips would
-    /// never run into it.
-    fn answer(&self, body: Bytes) -> Response {
+    /// The answer to a path that leads to no cloud.
+    fn no_such_path(&self, gateway: &Gateway) -> Response {
+        self.refuse(&gateway.no_cloud, &self.span("", ""), &Error::NoSuchPath)
+    }
+
+    /// A body as answer, after its line in the log, and another one where it holds a secret. In one write: nova's read
+    /// timeout holds for each read of its socket, and an answer in drips would never run into it.
+    fn answer(&self, asked: &Asked<'_>, kept: &Kept, cache: CacheState) -> Response {
+        let about = &kept.about;
+        asked.metrics.looked_up(cache);
+        asked.metrics.requests.answered(self.at.elapsed());
+        tracing::info!(
+            target: REQUESTS,
+            { request.id = self.request_id,
+            caller = %asked.caller,
+            vendordata.cloud = asked.cloud,
+            vendordata.target = asked.target,
+            instance.id = about.instance_id,
+            project.id = about.project_id,
+            status = 200,
+            cache = cache.as_str(),
+            time_ms = self.elapsed_ms() },
+            "answered"
+        );
+        if about.secret {
+            asked.metrics.secret_issued();
+            tracing::info!(
+                target: AUDIT,
+                { request.id = self.request_id,
+                caller = %asked.caller,
+                vendordata.cloud = asked.cloud,
+                vendordata.target = asked.target,
+                instance.id = about.instance_id,
+                project.id = about.project_id,
+                cache = cache.as_str() },
+                "handed out a secret"
+            );
+        }
         let json = HeaderValue::from_static("application/json");
-        self.named(([(header::CONTENT_TYPE, json)], body))
+        self.named(([(header::CONTENT_TYPE, json)], kept.body.clone()))
     }
 }
 
-/// Answers nova's POST to `/v1/{target}`.
-async fn vendordata(
+/// Answers nova's POST to `/v1/{target}` and `/{target}`.
+async fn in_unnamed_cloud(
     arrival: Arrival,
     State(gateway): State<Arc<Gateway>>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     match name {
-        Ok(Path(name)) => answer(&gateway, &arrival, &name, request).await,
+        Ok(Path(name)) => answer(&gateway, &arrival, UNNAMED_CLOUD, &name, request).await,
         // A name that is no text, percent-encoded.
-        Err(_rejected) => arrival.refuse(&arrival.span(""), Error::NoSuchPath),
+        Err(_rejected) => arrival.no_such_path(&gateway),
+    }
+}
+
+/// Answers nova's POST to `/v1/{cloud}/{target}`.
+async fn in_cloud(
+    arrival: Arrival,
+    State(gateway): State<Arc<Gateway>>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Response {
+    match names {
+        Ok(Path((cloud, name))) => answer(&gateway, &arrival, &cloud, &name, request).await,
+        Err(_rejected) => arrival.no_such_path(&gateway),
     }
 }
 
@@ -181,71 +239,85 @@ async fn novajoin(
     State(gateway): State<Arc<Gateway>>,
     request: Request,
 ) -> Response {
-    answer(&gateway, &arrival, NOVAJOIN_TARGET, request).await
+    answer(&gateway, &arrival, UNNAMED_CLOUD, NOVAJOIN_TARGET, request).await
 }
 
 async fn answer(
     gateway: &Arc<Gateway>,
     arrival: &Arrival,
+    cloud_name: &str,
     name: &str,
     request: Request,
 ) -> Response {
-    let target = gateway.target(name);
-    let deadline = arrival.at + target.map_or(DEFAULT_TIMEOUT, |target| target.timeout);
-    let (target, body) = match admit(gateway, target, name, request, deadline).await {
-        Ok(admitted) => admitted,
-        Err(error) => return arrival.refuse(&arrival.span(name), error),
+    let Some(cloud) = gateway.clouds.get(cloud_name) else {
+        return arrival.no_such_path(gateway);
     };
-    if let Some(body) = gateway.kept(target, &body).await {
-        tracing::debug!(
-            request.id = arrival.request_id,
-            vendordata.target = name,
-            cache = "hit",
-            "answered"
-        );
-        return arrival.answer(body);
+    let target = cloud.targets.get(name);
+    let requests = target.map_or(&cloud.no_target, |target| &target.metrics.requests);
+    let deadline = arrival.at + target.map_or(DEFAULT_TIMEOUT, |target| target.timeout);
+    let (parts, body) = request.into_parts();
+    // Before the body is read, and before anything is said of which targets there are.
+    let caller = match admit(cloud, target, &parts, deadline).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            return arrival.refuse(requests, &arrival.span(cloud_name, name), &error);
+        }
+    };
+    let refuse = |error| {
+        let span = arrival.span(cloud_name, name);
+        span.record("caller", field::display(&caller));
+        arrival.refuse(requests, &span, &error)
+    };
+    let Some(target) = target else {
+        return refuse(Error::UnknownTarget(name.to_owned()));
+    };
+    let body = match whole(gateway, body, deadline).await {
+        Ok(body) => body,
+        Err(error) => return refuse(error),
+    };
+    let asked = Asked {
+        caller: &caller,
+        cloud: cloud_name,
+        target: name,
+        metrics: &target.metrics,
+    };
+    if let Some(kept) = gateway.kept(target, &body).await {
+        return arrival.answer(&asked, &kept, CacheState::Hit);
     }
-    let span = arrival.span(name);
-    let answer = gateway.answer(target, &body, &arrival.request_id, deadline);
+    let span = arrival.span(cloud_name, name);
+    span.record("caller", field::display(&caller));
+    let traceparent = trace_context::adopt(&span, &parts.headers);
+    let answer = gateway.answer(target, &body, &arrival.request_id, traceparent, deadline);
     let outcome = answer.instrument(span.clone()).await;
     // A run computes without a pause. Whoever else is ready goes first, and answers of one burst leave together: a peer that
     // sleeps is woken once for them all, which on one machine costs more than a run (docs/performance.md).
     tokio::task::yield_now().await;
     match outcome {
-        Ok(body) => {
-            let time_ms = arrival.elapsed_ms();
-            span.in_scope(|| tracing::info!(time_ms, cache = "miss", "answered"));
-            arrival.answer(body)
-        }
-        Err(error) => arrival.refuse(&span, error),
+        Ok((kept, state)) => arrival.answer(&asked, &kept, state),
+        Err(error) => arrival.refuse(requests, &span, &error),
     }
 }
 
-/// Lets the caller in and reads his body.
-async fn admit<'a>(
-    gateway: &Gateway,
-    target: Option<&'a Arc<Target>>,
-    name: &str,
-    request: Request,
+/// Lets the caller in, by the target's policy. A target that is not there has the cloud's.
+async fn admit(
+    cloud: &Cloud,
+    target: Option<&Arc<Target>>,
+    parts: &Parts,
     deadline: Instant,
-) -> Result<(&'a Arc<Target>, Bytes), Error> {
-    let (parts, body) = request.into_parts();
-    // Before the body is read, and before anything is said of which targets there are.
-    let admitted = gateway.auth.admit(&parts.headers);
+) -> Result<Caller, Error> {
+    let policy = target.map_or(&cloud.accept, |target| &target.accept);
+    let admitted = cloud.auth.admit(parts, policy);
     match tokio::time::timeout_at(deadline, admitted).await {
-        Ok(admitted) => admitted?,
-        Err(_elapsed) => return Err(Error::Deadline),
-    };
-    let Some(target) = target else {
-        return Err(Error::UnknownTarget(name.to_owned()));
-    };
-    let body = tokio::time::timeout_at(deadline, whole(body, gateway.body_limit_bytes));
-    let body = body.await.map_err(|_elapsed| Error::Body)??;
-    Ok((target, body))
+        Ok(admitted) => Ok(admitted?),
+        Err(_elapsed) => Err(Error::Deadline),
+    }
 }
 
-async fn whole(body: Body, limit: usize) -> Result<Bytes, Error> {
-    to_bytes(body, limit).await.map_err(|error| {
+async fn whole(gateway: &Gateway, body: Body, deadline: Instant) -> Result<Bytes, Error> {
+    let limit = gateway.body_limit_bytes;
+    let deadline = deadline.min(Instant::now() + gateway.body_timeout);
+    let read = tokio::time::timeout_at(deadline, to_bytes(body, limit)).await;
+    read.map_err(|_elapsed| Error::Body)?.map_err(|error| {
         let too_long = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if too_long {
@@ -259,27 +331,41 @@ async fn whole(body: Body, limit: usize) -> Result<Bytes, Error> {
 /// Whether to send requests here. One plugin that could not be loaded takes neither the gateway nor the other targets out of
 /// service: `degraded` is for whoever watches. The reasons are in the log; they name files, and this path is open to all.
 async fn readiness(arrival: Arrival, State(gateway): State<Arc<Gateway>>) -> Response {
-    let targets: serde_json::Map<String, serde_json::Value> = gateway
-        .targets
-        .iter()
-        .map(|(name, target)| {
-            let state = if target.plugin.is_ok() {
-                "serving"
-            } else {
-                "failed"
-            };
-            (name.to_string(), state.into())
-        })
-        .collect();
+    if gateway.stopping.load(Ordering::Relaxed) {
+        let stopping = Json(json!({"status": "stopping"}));
+        return arrival.named((StatusCode::SERVICE_UNAVAILABLE, stopping));
+    }
+    let state = |target: &Target| match target.plugin {
+        Ok(_) => "serving",
+        Err(_) => "failed",
+    };
+    let mut targets = serde_json::Map::new();
+    let mut clouds = serde_json::Map::new();
+    for (cloud_name, cloud) in &gateway.clouds {
+        let states = cloud.targets.iter();
+        let states = states.map(|(name, target)| (name.to_string(), state(target).into()));
+        if cloud_name.as_str() == UNNAMED_CLOUD {
+            targets.extend(states);
+        } else {
+            clouds.insert(
+                cloud_name.to_string(),
+                serde_json::Value::Object(states.collect()),
+            );
+        }
+    }
+    let all = gateway.targets().count();
     let serving = gateway
-        .targets
-        .values()
+        .targets()
         .filter(|target| target.plugin.is_ok())
         .count();
     let (code, status) = match serving {
         0 => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
-        all if all == targets.len() => (StatusCode::OK, "ready"),
+        serving if serving == all => (StatusCode::OK, "ready"),
         _ => (StatusCode::OK, "degraded"),
     };
-    arrival.named((code, Json(json!({"status": status, "targets": targets}))))
+    let mut body = json!({"status": status, "targets": targets});
+    if !clouds.is_empty() {
+        body["clouds"] = clouds.into();
+    }
+    arrival.named((code, Json(body)))
 }

@@ -5,6 +5,9 @@
 Prints one line of JSON once keystone answers, and ends when stdin is closed or on SIGTERM. Whatever keystone
 and gunicorn log goes to stderr.
 
+With JWS, {"rotate": FILE} on stdin makes keystone sign with a new key from then on, whose public key is FILE in the
+directory `public_keys`; the answer is a line of JSON.
+
 Everything happens in one program, since importing keystone takes longer than all the rest: a first child sets
 up the database and exits, then this process becomes gunicorn's arbiter, with the imports already done. The
 accounts are made through keystone's own managers, as keystone-manage makes the first one.
@@ -104,7 +107,12 @@ def main():
     if setup.exitcode != 0:
         sys.exit("setting up keystone failed")
 
-    found = {"auth_url": auth_url, "passwords": passwords, "project_ids": project_ids}
+    found = {
+        "auth_url": auth_url,
+        "passwords": passwords,
+        "project_ids": project_ids,
+        "public_keys": str(directory / "jws-public-keys"),
+    }
     Server(config_file, listener, address, announcement, found).run()
 
 
@@ -155,6 +163,20 @@ def make_keys():
         jwt_utils.create_jws_keypair(private / "private.pem", public / "public.pem")
 
 
+def rotate(file):
+    """As an operator does it: make the pair elsewhere, publish the one key, and only then sign with the other.
+
+    Keystone reads both directories anew for each token, and all files in them, so that each key comes whole.
+    """
+    conf = keystone.conf.CONF.jwt_tokens
+    private = pathlib.Path(conf.jws_private_key_repository)
+    public = pathlib.Path(conf.jws_public_key_repository)
+    new_private, new_public = private.parent / "private.new", public.parent / "public.new"
+    jwt_utils.create_jws_keypair(new_private, new_public)
+    new_public.rename(public / file)
+    new_private.rename(private / "private.pem")
+
+
 class Server(BaseApplication):
     """Keystone under gunicorn, with one worker: tokens are cached, and revoked, in its memory."""
 
@@ -169,7 +191,8 @@ class Server(BaseApplication):
     def load_config(self):
         self.cfg.set("bind", "fd://{}".format(self.listener.fileno()))
         self.cfg.set("worker_class", "gthread")
-        self.cfg.set("threads", 4)
+        # Each log-in writes when the user was last active, after it has read: of two at once, sqlite refuses one.
+        self.cfg.set("threads", 1)
         # No test should turn on which side closes an idle connection first.
         self.cfg.set("keepalive", 60)
         self.cfg.set("timeout", 0)
@@ -194,7 +217,9 @@ class Server(BaseApplication):
                     return
                 connection.close()
                 print(json.dumps(self.found), file=self.announcement, flush=True)
-                sys.stdin.buffer.read()
+                for line in sys.stdin:
+                    rotate(json.loads(line)["rotate"])
+                    print("{}", file=self.announcement, flush=True)
             finally:
                 # At once: nobody is left to wait for an answer.
                 os.kill(worker.ppid, signal.SIGQUIT)

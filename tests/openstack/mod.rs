@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A keystone of its own, with fernet tokens.
+/// A keystone of its own, with fernet tokens or signed ones.
 ///
 /// Its users are `nova` and `vendordock` with role `service` in project `service`; `plain`, a member of `service`
 /// and of `demo`; `adminother`, an admin of `demo`; and `admin`, whose project is `admin`.
@@ -25,20 +25,32 @@ pub(crate) struct Keystone {
     pub(crate) auth_url: String,
     passwords: HashMap<String, String>,
     project_ids: HashMap<String, String>,
-    _program: Program,
+    public_keys: PathBuf,
+    program: Mutex<Program>,
 }
 
 impl Keystone {
     /// Returns once keystone answers, some three seconds later.
     pub(crate) fn start() -> Self {
+        Self::start_with("fernet")
+    }
+
+    /// The same with signed tokens.
+    pub(crate) fn start_jws() -> Self {
+        Self::start_with("jws")
+    }
+
+    fn start_with(token_provider: &str) -> Self {
         #[derive(Deserialize)]
         struct Announcement {
             auth_url: String,
             passwords: HashMap<String, String>,
             project_ids: HashMap<String, String>,
+            public_keys: PathBuf,
         }
 
-        let mut program = Program::start("keystone_server.py");
+        let mut program =
+            Program::start("keystone_server.py", &["--token-provider", token_provider]);
         let announcement = program.hear();
         let announcement: Announcement =
             serde_json::from_value(announcement).expect("keystone_server.py prints these");
@@ -46,8 +58,22 @@ impl Keystone {
             auth_url: announcement.auth_url,
             passwords: announcement.passwords,
             project_ids: announcement.project_ids,
-            _program: program,
+            public_keys: announcement.public_keys,
+            program: Mutex::new(program),
         }
+    }
+
+    /// The directory of keystone's public keys, `public.pem` at first. There is one where tokens are signed.
+    pub(crate) fn public_keys(&self) -> &Path {
+        &self.public_keys
+    }
+
+    /// Makes keystone sign with a new key from now on. Its public key is in the directory, in this file, before the
+    /// first token is signed with it; the old one stays there.
+    pub(crate) fn rotate(&self, file: &str) {
+        let mut program = self.program.lock().expect("no question has failed before");
+        program.tell(&json!({ "rotate": file }));
+        program.hear();
     }
 
     /// What a service is configured with that calls itself `username`.
@@ -78,7 +104,38 @@ impl Keystone {
             "scope": { "project": project },
         }})
         .to_string();
+        let head = format!(
+            "POST /v3/auth/tokens HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
+        let answer = self.ask(&head, &body);
+        answer
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| name.eq_ignore_ascii_case("X-Subject-Token"))
+            .unwrap_or_else(|| {
+                let log = self
+                    .program
+                    .lock()
+                    .expect("no question has failed before")
+                    .log();
+                panic!("keystone gives {username} no token:\n{answer}\nIts log:\n{log}")
+            })
+            .1
+            .to_owned()
+    }
 
+    /// Revokes a token, as whom it belongs to.
+    pub(crate) fn revoke(&self, token: &str) {
+        let head = format!(
+            "DELETE /v3/auth/tokens HTTP/1.1\r\nX-Auth-Token: {token}\r\nX-Subject-Token: {token}"
+        );
+        let answer = self.ask(&head, "");
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    }
+
+    /// Sends a request, on a connection of its own, and returns the whole answer.
+    fn ask(&self, head: &str, body: &str) -> String {
         let host = self
             .auth_url
             .strip_prefix("http://")
@@ -87,9 +144,7 @@ impl Keystone {
         let mut stream = TcpStream::connect(host).expect("keystone is listening");
         write!(
             stream,
-            "POST /v3/auth/tokens HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
+            "{head}\r\nHost: {host}\r\nConnection: close\r\n\r\n{body}"
         )
         .expect("keystone reads the request");
         let mut answer = String::new();
@@ -97,22 +152,31 @@ impl Keystone {
             .read_to_string(&mut answer)
             .expect("keystone answers in UTF-8");
         answer
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .find(|(name, _)| name.eq_ignore_ascii_case("X-Subject-Token"))
-            .unwrap_or_else(|| panic!("keystone gives {username} no token:\n{answer}"))
-            .1
-            .to_owned()
     }
 }
 
 /// A user of keystone as a service's configuration names it, by its options in nova.conf.
-#[derive(Clone, Serialize)]
+#[derive(Clone)]
 pub(crate) struct Account {
     pub(crate) auth_url: String,
     pub(crate) username: String,
     pub(crate) password: String,
     pub(crate) project_name: String,
+}
+
+impl Account {
+    /// The same as a section of nova.conf.
+    pub(crate) fn section(&self) -> Value {
+        json!({
+            "auth_type": "password",
+            "auth_url": self.auth_url,
+            "username": self.username,
+            "password": self.password,
+            "project_name": self.project_name,
+            "user_domain_name": "Default",
+            "project_domain_name": "Default",
+        })
+    }
 }
 
 /// Nova's side of a request: its configuration, HTTP session, keystone plugin and error handling.
@@ -126,7 +190,7 @@ impl NovaClient {
     /// Returns at once. The first [`configure`](Self::configure) waits until nova is imported, which takes a
     /// second or two.
     pub(crate) fn start() -> Self {
-        let program = Program::start("nova_client.py");
+        let program = Program::start("nova_client.py", &[]);
         Self {
             program: Arc::new(Mutex::new(program)),
         }
@@ -181,8 +245,8 @@ impl NovaClient {
 pub(crate) struct Configuration {
     /// `name@url` each.
     pub(crate) targets: Vec<String>,
-    /// Without, nova sends no token.
-    pub(crate) auth: Option<Account>,
+    /// The section `[vendordata_dynamic_auth]`, its plugin's options. Without, nova sends no token.
+    pub(crate) auth: Option<Value>,
     pub(crate) connect_timeout: Option<u32>,
     pub(crate) read_timeout: Option<u32>,
     pub(crate) failure_fatal: bool,
@@ -246,7 +310,7 @@ struct Program {
 }
 
 impl Program {
-    fn start(script: &str) -> Self {
+    fn start(script: &str, arguments: &[&str]) -> Self {
         let environment = std::env::var_os("VENDORDOCK_OPENSTACK").expect(
             "VENDORDOCK_OPENSTACK is not set: run `cargo xtask test`, which makes the environment with nova and \
              keystone and sets it",
@@ -261,6 +325,7 @@ impl Program {
             .args(["-I", "-Xutf8"])
             .arg(script)
             .arg(directory.path())
+            .args(arguments)
             // All is on loopback, whatever proxy the developer has.
             .env("no_proxy", "*")
             .stdin(Stdio::piped())
@@ -285,13 +350,18 @@ impl Program {
         let _ = writeln!(stdin, "{question}");
     }
 
+    /// What it wrote to its standard error.
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn hear(&mut self) -> Value {
         let mut line = String::new();
         self.stdout
             .read_line(&mut line)
             .expect("the program writes UTF-8");
         serde_json::from_str(&line).unwrap_or_else(|error| {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let log = self.log();
             panic!("the program answered {line:?}, which is not JSON: {error}. Its log:\n{log}")
         })
     }

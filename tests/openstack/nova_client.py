@@ -5,7 +5,8 @@
 Reads one JSON object a line from stdin, answers each with one line on stdout, and ends with stdin. The
 nova.conf that it makes is in DIRECTORY.
 
-    {"configure": {"targets": ["join@http://127.0.0.1:8080/v1/join"], "auth": {"auth_url": ..., ...} or null,
+    {"configure": {"targets": ["join@http://127.0.0.1:8080/v1/join"],
+                   "auth": {"auth_type": "password", "auth_url": ..., ...} or null,
                    "connect_timeout": 5, "read_timeout": 5, "failure_fatal": false,
                    "ssl_certfile": null, "certfile": null, "keyfile": null}}
     {}
@@ -100,18 +101,16 @@ def configure(config_file, targets, auth, certfile, keyfile, **options):
     vendordata_dynamic_auth = {"certfile": certfile, "keyfile": keyfile}
     if auth is not None:
         vendordata_dynamic_auth |= auth
-        vendordata_dynamic_auth["auth_type"] = "password"
-        vendordata_dynamic_auth["user_domain_name"] = "Default"
-        vendordata_dynamic_auth["project_domain_name"] = "Default"
     config_file.write_text(
         section("api", api) + section("vendordata_dynamic_auth", vendordata_dynamic_auth)
     )
     # Nova keeps all of this as long as its process: the options that the plugin registered, one of which is
     # required from then on, the plugin with its token, and the session with its connections.
     CONF.reset()
-    CONF.unregister_opts(
-        loading.get_auth_plugin_conf_options("password"), "vendordata_dynamic_auth"
-    )
+    for plugin in ["password", "admin_token"]:
+        CONF.unregister_opts(
+            loading.get_auth_plugin_conf_options(plugin), "vendordata_dynamic_auth"
+        )
     service_auth.reset_globals()
     CONF([], project="nova", default_config_files=[str(config_file)], default_config_dirs=[])
 

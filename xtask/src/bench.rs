@@ -3,6 +3,8 @@
 //! Machines differ and drift, so nothing here is a number alone: each round loads all servers in turn, and what counts are the
 //! ratios of the medians. Servers have one thread on one core, the load the other.
 
+mod flood;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -86,13 +88,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         calls.two_workers_calls_s / calls.one_worker_calls_s
     );
     println!("  memory: {}", calls.allocator);
-    crate::runtime()?.block_on(over_http(
+    let runtime = crate::runtime()?;
+    runtime.block_on(over_http(
         args,
         &wrk,
         &gateway,
         &baseline,
         &built.test_directory,
-    ))
+    ))?;
+    let bench = built.test_directory.join("bench.wasm");
+    runtime.block_on(flood::run(&wrk, &gateway, &bench))
 }
 
 async fn over_http(
@@ -204,13 +209,8 @@ fn load(wrk: &Path, script: &Path, url: &str, seconds: u32) -> Result<Load> {
             .arg(script)
             .arg(url),
     )?;
-    let line = output
-        .lines()
-        .find_map(|line| line.strip_prefix("figures "))
-        .with_context(|| format!("wrk printed no figures:\n{output}"))?;
-    let figures: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-    let [requests, duration_us, p50_us, p99_us, errors] = figures[..] else {
-        bail!("wrk printed {line:?}");
+    let [requests, duration_us, p50_us, p99_us, errors] = figures(&output)?[..] else {
+        bail!("wrk printed {output:?}");
     };
     if errors > 0.0 {
         bail!("{errors} requests failed");
@@ -220,6 +220,15 @@ fn load(wrk: &Path, script: &Path, url: &str, seconds: u32) -> Result<Load> {
         p50_us,
         p99_us,
     })
+}
+
+/// The numbers that a script printed at its end.
+fn figures(output: &str) -> Result<Vec<f64>> {
+    let line = output
+        .lines()
+        .find_map(|line| line.strip_prefix("figures "))
+        .with_context(|| format!("wrk printed no figures:\n{output}"))?;
+    Ok(line.split(' ').map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn median(loads: &[Load]) -> Load {

@@ -1,13 +1,13 @@
 //! Builds the workspace's own programs, with the features of the whole workspace: selected alone, a package would
 //! have its dependencies built once more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::process;
+use crate::{fuzz, process};
 
 /// A program or benchmark that cargo built.
 #[derive(Deserialize)]
@@ -36,13 +36,38 @@ pub(crate) fn gateway() -> Result<PathBuf> {
     Ok(gateway)
 }
 
+/// Programs to be run by libFuzzer, compiled through `wrapper`.
+pub(crate) fn instrumented<const N: usize>(
+    names: [&str; N],
+    wrapper: &Path,
+) -> Result<[PathBuf; N]> {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
+        .env(fuzz::WRAPPER, "1")
+        .env("CARGO_INCREMENTAL", "0");
+    let bins = names.iter().flat_map(|name| ["--bin", name]);
+    let arguments: Vec<&str> = ["--features", "vendordock-fuzz/libfuzzer"]
+        .into_iter()
+        .chain(bins)
+        .collect();
+    built(command, names, &arguments)
+}
+
 /// Builds with these arguments, in one call of cargo, and finds the programs of these names.
 pub(crate) fn executables<const N: usize>(
     names: [&str; N],
     arguments: &[&str],
 ) -> Result<[PathBuf; N]> {
+    built(Command::new(env!("CARGO")), names, arguments)
+}
+
+fn built<const N: usize>(
+    mut command: Command,
+    names: [&str; N],
+    arguments: &[&str],
+) -> Result<[PathBuf; N]> {
     eprintln!("building {}", names.join(", "));
-    let mut command = Command::new(env!("CARGO"));
     command
         .args(["build", "--workspace", "--locked"])
         .arg("--message-format=json-render-diagnostics")

@@ -8,6 +8,7 @@ use clap::Parser;
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod gateway;
 mod openstack;
 mod plugins;
@@ -23,6 +24,7 @@ enum Command {
     Test(test::Args),
     Plugins(plugins::Args),
     Bench(bench::Args),
+    Fuzz(fuzz::Args),
 }
 
 impl Command {
@@ -31,6 +33,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Test(args) => test::run(&args),
             Self::Bench(args) => bench::run(&args),
+            Self::Fuzz(args) => fuzz::run(&args),
             Self::Plugins(args) => plugins::run(&args),
         }
     }
@@ -44,7 +47,12 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn main() -> ExitCode {
-    match Command::parse().run() {
+    let done = if std::env::var_os(fuzz::WRAPPER).is_some() {
+        fuzz::compile(std::env::args_os().skip(1))
+    } else {
+        Command::parse().run()
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         // Not left to `main`'s result, which adds a backtrace: these are faults of the surroundings.
         Err(error) => {

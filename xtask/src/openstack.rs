@@ -76,7 +76,7 @@ fn make(environment: &Path) -> anyhow::Result<()> {
     run(pip().arg("check"))
 }
 
-fn cache() -> anyhow::Result<PathBuf> {
+pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     let home = || env::home_dir().map(|home| home.join(".cache"));
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -2,45 +2,63 @@
 //!
 //! `GET /v3/auth/tokens` with the token as subject and the gateway's own as proof. A token that keystone does not know is a
 //! 404; a 401 concerns our own, which is renewed once. Keystone takes most of a second for a validation, and nova
-//! uses one token for an hour: results are kept, by the token's SHA-256 so that a dump of memory holds no token,
-//! and never beyond the token's expiry.
+//! uses one token for an hour, so what keystone says is kept, by the token's SHA-256 so that a dump of memory holds no
+//! token, and never beyond the token's expiry.
+//!
+//! Two things are kept apart from each other. Tokens that some target accepts are nova's, and few; all others are
+//! strangers', and anybody can send any number of those. So a flood of strangers pushes only strangers out, and waits
+//! for keystone in a queue of its own.
+//!
+//! A keystone that gives no answer is left alone for a moment, and tokens that were good before stay good for a while:
+//! instances boot while keystone is being upgraded.
+
+mod account;
+mod known;
+mod online;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moka::Expiry;
 use moka::future::Cache;
+use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
-use reqwest::{Client, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
 use url::Url;
 
-use super::{Caller, Error as AuthError};
+use self::known::{AtItsEnd, Known, Stranger};
+use self::online::Online;
+use self::wire::ANSWER_BYTES;
+use super::jws::{self, Claims, Verifier};
+use super::policy::Named;
+use super::{Error as AuthError, Token};
+use crate::config::{self, Policy};
+use crate::telemetry::metrics::{CloudMetrics, Validation};
+use crate::trust;
 use crate::unabandoned::Unabandoned;
-use crate::{config, trust};
-
-/// Our own token is renewed when it has less than this left.
-const RENEW_AHEAD: Duration = Duration::from_secs(60);
 
 /// Longer than any kind of keystone token; a header may not make us hash megabytes.
 const LONGEST_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Keystone's answer to a validation without the catalogue is under 1 KB, with hundreds of roles a few.
-const ANSWER_BYTES: usize = 256 * 1024;
+/// How long a caller who was good before waits for a slow keystone to say so again. Its answer still counts when it comes
+/// later.
+const PATIENCE_WITHIN_GRACE: Duration = Duration::from_secs(1);
 
 /// One keystone, with what it said before.
 pub struct Keystone {
-    client: Client,
-    tokens_url: Url,
-    config: config::Keystone,
-    password: SecretString,
-    own: Mutex<Option<OwnToken>>,
-    known: Cache<[u8; 32], Arc<Validated>>,
+    online: Option<Arc<Online>>,
+    verifier: Option<Arc<Verifier>>,
+    /// Every policy of the cloud's targets: who passes none of them is a stranger.
+    policies: Vec<Policy>,
+    believed_for: Duration,
+    rejected_for: Duration,
+    grace: Duration,
+    welcome: Cache<[u8; 32], Known>,
+    strangers: Cache<[u8; 32], Stranger>,
+    metrics: Arc<CloudMetrics>,
+    /// Tokens that are being validated, each once.
+    flights: Cache<[u8; 32], (), foldhash::quality::RandomState>,
 }
 
 /// Why keystone could not be asked.
@@ -52,9 +70,15 @@ pub enum Error {
     /// The authority's certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] trust::Error),
-    /// The gateway's password cannot be read.
+    /// The account's secret cannot be read.
     #[error(transparent)]
-    Password(config::SecretError),
+    Secret(config::SecretError),
+    /// Keystone's public keys cannot be used.
+    #[error(transparent)]
+    Jws(#[from] jws::Error),
+    /// The keys that `Config::load` asks for are not there.
+    #[error("[keystone] has no auth_url or no account")]
+    Incomplete,
     /// No answer.
     #[error("no answer from {url}")]
     NoAnswer {
@@ -82,326 +106,285 @@ pub enum Error {
     NoSubjectToken,
 }
 
-struct OwnToken {
-    id: HeaderValue,
-    expires_at: OffsetDateTime,
-}
-
-/// What is known of a token.
-struct Validated {
-    verdict: Result<Arc<Caller>, Arc<AuthError>>,
-    good_for: Duration,
-}
-
-/// `token` of keystone's answer, as far as it matters here.
-#[derive(Deserialize)]
-struct Token {
-    #[serde(with = "time::serde::rfc3339")]
-    expires_at: OffsetDateTime,
-    user: Named,
-    project: Option<Named>,
-    #[serde(default)]
-    roles: Vec<Named>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    id: String,
-    name: String,
-    domain: Option<Box<Named>>,
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    token: Token,
+/// What a validation came to. moka hands it to all who wait, and keeps nothing.
+#[derive(Clone)]
+enum Verdict {
+    /// What the token proves; none when keystone does not know it.
+    Told(Option<Arc<Token>>),
+    /// Keystone did not say.
+    Unknown(Arc<AuthError>),
 }
 
 impl Keystone {
-    /// Reads the account's password and the authority's certificates. Keystone itself is not asked yet: the gateway
-    /// starts without it.
+    /// Reads the account's secret, the authority's certificates and keystone's public keys. Keystone itself is not asked
+    /// yet: the gateway starts without it. `policies` are all that the cloud's targets have.
     ///
     /// # Errors
     ///
     /// When one of them cannot be had.
-    pub fn new(config: &config::Keystone, remembered: u64) -> Result<Self, Error> {
-        let mut client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(Duration::from_millis(config.timeout_ms.get().into()));
-        if let Some(path) = &config.ca_file {
-            client = client.tls_certs_only(trust::authorities(path)?);
-        }
-        Ok(Self {
-            client: client.build().map_err(Error::Client)?,
-            tokens_url: config.auth_url.tokens(),
-            password: config.password.read().map_err(Error::Password)?,
-            config: config.clone(),
-            own: Mutex::new(None),
-            known: Cache::builder()
+    pub fn new(
+        config: &config::Keystone,
+        remembered: u64,
+        policies: Vec<Policy>,
+        metrics: Arc<CloudMetrics>,
+    ) -> Result<Arc<Self>, Error> {
+        let verifier = match &config.jws {
+            Some(jws) => Some(Arc::new(Verifier::new(jws)?)),
+            None => None,
+        };
+        let online = if config.is_offline() {
+            None
+        } else {
+            Some(Arc::new(Online::new(config)?))
+        };
+        let milliseconds = |time: u32| Duration::from_millis(time.into());
+        Ok(Arc::new(Self {
+            online,
+            verifier,
+            policies,
+            metrics,
+            believed_for: milliseconds(config.token_cache_ms),
+            rejected_for: milliseconds(config.rejected_cache_ms),
+            grace: milliseconds(config.grace_ms),
+            welcome: Cache::builder()
                 .max_capacity(remembered)
-                .expire_after(WhileGood)
+                .expire_after(AtItsEnd)
                 .build(),
-        })
+            strangers: Cache::builder()
+                .max_capacity(remembered)
+                .expire_after(AtItsEnd)
+                .build(),
+            flights: Cache::builder()
+                .max_capacity(remembered)
+                .build_with_hasher(foldhash::quality::RandomState::default()),
+        }))
     }
 
     /// Everything that keeps [`Self::new`] from working: an operator wants to hear of all of it at once.
     pub(crate) fn faults(config: &config::Keystone) -> Vec<Error> {
         let authorities = config.ca_file.as_deref().map(trust::authorities);
         let trust = authorities.and_then(Result::err).map(Error::Trust);
-        let password = config.password.read().err().map(Error::Password);
-        trust.into_iter().chain(password).collect()
+        let account = config.account();
+        let secret = account
+            .as_ref()
+            .and_then(|account| account::source(account).read().err())
+            .map(Error::Secret);
+        let keys = config.jws.as_ref().map(Verifier::faults);
+        let keys = keys.into_iter().flatten().map(Error::Jws);
+        trust.into_iter().chain(secret).chain(keys).collect()
     }
 
-    /// The caller behind a token.
+    /// Reads keystone's public keys again when they change, for as long as it is polled.
+    pub(super) async fn keep_up(&self) {
+        match &self.verifier {
+            Some(verifier) => verifier.clone().watch().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What a good token proves. Whether that is enough is for the caller to say.
     ///
     /// # Errors
     ///
-    /// When the token is not good, or its caller is not accepted, or nothing can be known of it. Failures of the last
-    /// kind are not remembered, and refusals of tokens that keystone does not know are not either.
-    pub async fn validate(self: &Arc<Self>, token: &[u8]) -> Result<Arc<Caller>, Arc<AuthError>> {
+    /// When the token is not good, or nothing can be known of it.
+    pub async fn validate(self: &Arc<Self>, token: &[u8]) -> Result<Arc<Token>, Arc<AuthError>> {
         if token.len() > LONGEST_TOKEN_BYTES {
+            self.metrics.validated(Validation::Rejected);
             return Err(AuthError::Rejected.into());
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
-        if let Some(validated) = self.known.get(&digest).await {
-            return validated.verdict.clone();
+        // Before the token is checked: should they change meanwhile, it is checked again the next time.
+        let keys = self.keys();
+        let known = self.welcome.get(&digest).await;
+        let known = known.filter(|known| known.keys == keys);
+        if let Some(known) = &known
+            && Instant::now() < known.believed_until
+        {
+            self.metrics.validated(Validation::Cached);
+            return Ok(known.token.clone());
         }
-        let Ok(mut subject) = HeaderValue::from_bytes(token) else {
-            return Err(AuthError::Rejected.into());
+        if let Some(stranger) = self.strangers.get(&digest).await {
+            return self.told(stranger.token);
+        }
+        let expires_at = match &self.verifier {
+            None => None,
+            Some(verifier) => match verifier.verify(token) {
+                Ok(claims) if self.online.is_none() => {
+                    let token = self.believe(digest, claims, keys).await;
+                    return self.told(Some(token));
+                }
+                Ok(claims) => Some(claims.expires_at),
+                Err(reason) => {
+                    self.metrics.validated(Validation::OfflineRejected);
+                    return Err(AuthError::Signature(reason).into());
+                }
+            },
+        };
+        let (Some(online), Ok(mut subject)) = (&self.online, HeaderValue::from_bytes(token)) else {
+            return self.told(None);
         };
         subject.set_sensitive(true);
-        let keystone = self.clone();
-        // When the one who asked first hangs up, the others still get the answer.
-        let asking = Unabandoned::new(async move {
-            let ask = Box::pin(keystone.ask_and_renew(subject));
-            keystone.known.try_get_with(digest, ask).await
-        });
-        match asking.await {
-            Ok(validated) => validated.verdict.clone(),
-            Err(error) => Err(Arc::unwrap_or_clone(error)),
+        let flight = self.fly(online, digest, subject, known.is_some(), keys);
+        let verdict = match &known {
+            None => flight.await,
+            Some(_) => match tokio::time::timeout(PATIENCE_WITHIN_GRACE, flight).await {
+                Ok(verdict) => verdict,
+                Err(_slow) => Verdict::Unknown(AuthError::Resting.into()),
+            },
+        };
+        // What the signature says of its end holds whatever keystone says.
+        if expires_at.is_some_and(|end| end <= OffsetDateTime::now_utc()) {
+            return self.told(None);
+        }
+        match verdict {
+            Verdict::Told(token) => self.told(token),
+            Verdict::Unknown(error) => match known {
+                Some(known) if Instant::now() < known.good_until => {
+                    self.metrics.validated(Validation::Grace);
+                    Ok(known.token)
+                }
+                _ => {
+                    self.metrics.validated(match &*error {
+                        AuthError::Busy => Validation::Busy,
+                        _ => Validation::Unreachable,
+                    });
+                    Err(error)
+                }
+            },
         }
     }
 
-    async fn ask_and_renew(&self, subject: HeaderValue) -> Result<Arc<Validated>, Arc<AuthError>> {
-        let own = self.own_token(None).await?;
-        let mut response = self.ask(&own, &subject).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            // Ours was revoked, or keystone's keys were rotated.
-            let own = self.own_token(Some(&own)).await?;
-            response = self.ask(&own, &subject).await?;
-        }
-        let status = response.status();
-        let unexpected = || Error::Status {
-            url: self.tokens_url.clone(),
-            status,
-        };
-        match status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(AuthError::Rejected.into()),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(AuthError::Account(unexpected()).into());
-            }
-            _ => return Err(AuthError::Unreachable(unexpected()).into()),
-        }
-        let Envelope { token } = self.read(response).await?;
-        let left = token.expires_at - OffsetDateTime::now_utc();
-        let Ok(left) = Duration::try_from(left) else {
+    /// What is known of a token by now; none when keystone does not know it.
+    fn told(&self, token: Option<Arc<Token>>) -> Result<Arc<Token>, Arc<AuthError>> {
+        let Some(token) = token else {
+            self.metrics.validated(Validation::Rejected);
             return Err(AuthError::Rejected.into());
         };
-        Ok(Arc::new(Validated {
-            verdict: accepted(token, &self.config.accept),
-            good_for: left.min(Duration::from_millis(self.config.token_cache_ms.into())),
-        }))
+        self.metrics.validated(if self.is_welcome(&token) {
+            Validation::Accepted
+        } else {
+            Validation::WrongCaller
+        });
+        Ok(token)
     }
 
-    async fn ask(
-        &self,
-        own: &HeaderValue,
-        subject: &HeaderValue,
-    ) -> Result<reqwest::Response, AuthError> {
-        let mut url = self.tokens_url.clone();
-        url.set_query(Some("nocatalog"));
-        self.client
-            .get(url)
-            .header("X-Auth-Token", own)
-            .header("X-Subject-Token", subject)
-            .send()
-            .await
-            .map_err(|error| self.no_answer(error))
+    fn is_welcome(&self, token: &Token) -> bool {
+        self.policies.iter().any(|policy| token.is_accepted(policy))
     }
 
-    /// Our own token; another one than `refused`, when keystone refused that.
-    async fn own_token(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, AuthError> {
-        let mut own = self.own.lock().await;
-        if let Some(token) = &*own
-            && refused != Some(&token.id)
-            && token.expires_at > OffsetDateTime::now_utc() + RENEW_AHEAD
-        {
-            return Ok(token.id.clone());
+    /// Which public keys are in use: a token that others have signed is checked again.
+    fn keys(&self) -> u64 {
+        self.verifier.as_ref().map_or(0, |keys| keys.generation())
+    }
+
+    /// Takes a signature's word for it.
+    async fn believe(&self, digest: [u8; 32], claims: Claims, keys: u64) -> Arc<Token> {
+        let bare = |id| Named { id, name: None };
+        let token = Arc::new(Token {
+            user: bare(claims.user_id),
+            project: claims.project_id.map(bare),
+            roles: Vec::new(),
+        });
+        self.keep(digest, token.clone(), claims.expires_at, keys)
+            .await;
+        token
+    }
+
+    /// One validation, shared by all who ask about the same token meanwhile.
+    async fn fly(
+        self: &Arc<Self>,
+        online: &Arc<Online>,
+        digest: [u8; 32],
+        subject: HeaderValue,
+        is_known: bool,
+        keys: u64,
+    ) -> Verdict {
+        if is_known && online.rests_until().is_some() {
+            return Verdict::Unknown(AuthError::Resting.into());
         }
-        let token = self.log_in().await?;
-        let id = token.id.clone();
-        *own = Some(token);
-        Ok(id)
-    }
-
-    async fn log_in(&self) -> Result<OwnToken, AuthError> {
-        let config = &self.config;
-        let body = json!({"auth": {
-            "identity": {"methods": ["password"], "password": {"user": {
-                "name": config.username,
-                "domain": {"name": config.user_domain_name},
-                "password": self.password.expose_secret(),
-            }}},
-            "scope": {"project": {
-                "name": config.project_name,
-                "domain": {"name": config.project_domain_name},
-            }},
-        }});
-        let mut url = self.tokens_url.clone();
-        url.set_query(Some("nocatalog"));
-        let response = self
-            .client
-            .post(url)
-            .json(&body)
-            .send()
-            .await
-            .map_err(|error| self.no_answer(error))?;
-        let status = response.status();
-        if status != StatusCode::CREATED {
-            let error = Error::Status {
-                url: self.tokens_url.clone(),
-                status,
+        let asking = async {
+            // Waiting ends with whoever waits: else a flood of tokens would leave a task behind for each.
+            let Some(_place) = online.place(is_known).await else {
+                return Err::<(), Verdict>(Verdict::Unknown(AuthError::Busy.into()));
             };
-            return Err(if status.is_client_error() {
-                AuthError::Account(error)
-            } else {
-                AuthError::Unreachable(error)
+            // Nothing else can make an unknown token good, and there may be time.
+            if let Some(until) = online.rests_until() {
+                tokio::time::sleep_until(until.into()).await;
+            }
+            let (keystone, online) = (self.clone(), online.clone());
+            // Asking does not: when the one who asked first hangs up, its answer is still worth keeping.
+            let verdict = Unabandoned::new(async move {
+                let asked = Instant::now();
+                let answer = Box::pin(online.ask(subject)).await;
+                keystone.metrics.asked(asked.elapsed());
+                online.note(answer.as_ref().err());
+                keystone.record(digest, answer, keys).await
             });
-        }
-        let mut id = response
-            .headers()
-            .get("X-Subject-Token")
-            .cloned()
-            .ok_or(AuthError::Nonsense(Error::NoSubjectToken))?;
-        id.set_sensitive(true);
-        let Envelope { token } = self.read(response).await?;
-        let expires_at = token.expires_at;
-        Ok(OwnToken { id, expires_at })
-    }
-
-    async fn read(&self, mut response: reqwest::Response) -> Result<Envelope, AuthError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.no_answer(error))?
-        {
-            if body.len() + chunk.len() > ANSWER_BYTES {
-                return Err(AuthError::Nonsense(Error::TooLong));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        serde_json::from_slice(&body).map_err(|error| AuthError::Nonsense(Error::Body(error)))
-    }
-
-    fn no_answer(&self, error: reqwest::Error) -> AuthError {
-        AuthError::Unreachable(Error::NoAnswer {
-            url: self.tokens_url.clone(),
-            source: error.without_url(),
-        })
-    }
-}
-
-fn accepted(token: Token, policy: &config::Policy) -> Result<Arc<Caller>, Arc<AuthError>> {
-    let role = token
-        .roles
-        .iter()
-        .any(|role| policy.roles.contains(&role.name));
-    let project = token.project.as_ref().is_some_and(|project| {
-        policy.projects.iter().any(|wanted| match wanted {
-            config::Project::Id(id) => *id == project.id,
-            config::Project::Name { name, domain } => {
-                *name == project.name
-                    && project
-                        .domain
-                        .as_ref()
-                        .is_some_and(|own| *domain == own.name || *domain == own.id)
-            }
-        })
-    });
-    if role && project {
-        return Ok(Arc::new(Caller {
-            user_id: token.user.id,
-            project_id: token.project.map(|project| project.id),
-        }));
-    }
-    let project = token.project.map_or("(none)".to_owned(), |project| {
-        let domain = project.domain.map_or(String::new(), |domain| domain.name);
-        format!("{} of domain {domain}", project.name)
-    });
-    Err(Arc::new(AuthError::WrongCaller {
-        user_id: token.user.id,
-        roles: token.roles.into_iter().map(|role| role.name).collect(),
-        project,
-    }))
-}
-
-/// Each token has its own end.
-struct WhileGood;
-
-impl Expiry<[u8; 32], Arc<Validated>> for WhileGood {
-    fn expire_after_create(
-        &self,
-        _digest: &[u8; 32],
-        validated: &Arc<Validated>,
-        _now: Instant,
-    ) -> Option<Duration> {
-        Some(validated.good_for)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn token(role: &str, project: serde_json::Value) -> Token {
-        serde_json::from_value(json!({
-            "expires_at": "2026-11-20T11:21:16.000000Z",
-            "user": {"id": "u1", "name": "nova", "domain": {"id": "default", "name": "Default"}},
-            "project": project,
-            "roles": [{"id": "r0", "name": "reader"}, {"id": "r1", "name": role}],
-        }))
-        .expect("what keystone sends")
-    }
-
-    fn project(id: &str, name: &str, domain: &str) -> serde_json::Value {
-        json!({"id": id, "name": name, "domain": {"id": domain.to_lowercase(), "name": domain}})
-    }
-
-    #[test]
-    fn a_token_passes_with_an_accepted_role_in_an_accepted_project_only() {
-        let policy = config::Policy::default();
-        let passes = |role, project| accepted(token(role, project), &policy).is_ok();
-
-        assert!(passes("service", project("p1", "service", "Default")));
-        assert!(!passes("member", project("p1", "service", "Default")));
-        assert!(!passes("admin", project("p2", "demo", "Default")));
-        assert!(!passes("service", project("p2", "demo", "Default")));
-        assert!(
-            !passes("service", project("p3", "service", "Tenants")),
-            "a domain's owner names projects as he likes"
-        );
-        assert!(!passes("service", json!(null)));
-    }
-
-    #[test]
-    fn a_project_can_be_named_by_id() {
-        let policy = config::Policy {
-            roles: vec!["admin".to_owned()],
-            projects: vec![config::Project::Id("p9".to_owned())],
+            Err(verdict.await)
         };
-        assert!(accepted(token("admin", project("p9", "any", "Any")), &policy).is_ok());
-        assert!(accepted(token("admin", project("p8", "p9", "Any")), &policy).is_err());
+        match self.flights.try_get_with(digest, asking).await {
+            // Nothing is ever kept there.
+            Ok(()) => Verdict::Unknown(AuthError::Resting.into()),
+            Err(verdict) => Arc::unwrap_or_clone(verdict),
+        }
+    }
+
+    /// Keeps what keystone said, for as long as it holds.
+    async fn record(
+        &self,
+        digest: [u8; 32],
+        answer: Result<Option<wire::Answer>, AuthError>,
+        keys: u64,
+    ) -> Verdict {
+        let rejected = Stranger {
+            token: None,
+            until: Instant::now() + self.rejected_for,
+        };
+        match answer {
+            Err(error) => Verdict::Unknown(error.into()),
+            Ok(None) => {
+                self.welcome.invalidate(&digest).await;
+                self.strangers.insert(digest, rejected).await;
+                Verdict::Told(None)
+            }
+            Ok(Some(answer)) => {
+                let expires_at = answer.expires_at;
+                let token = Arc::new(Token::from(answer));
+                let good = self.keep(digest, token.clone(), expires_at, keys).await;
+                Verdict::Told(good.then_some(token))
+            }
+        }
+    }
+
+    /// Keeps what a token proves, for as long as that is believed. False when it has expired.
+    async fn keep(
+        &self,
+        digest: [u8; 32],
+        token: Arc<Token>,
+        expires_at: OffsetDateTime,
+        keys: u64,
+    ) -> bool {
+        let Ok(left) = Duration::try_from(expires_at - OffsetDateTime::now_utc()) else {
+            return false;
+        };
+        let now = Instant::now();
+        let believed_until = now + self.believed_for.min(left);
+        if self.is_welcome(&token) {
+            let known = Known {
+                token,
+                believed_until,
+                good_until: now + left.min(self.believed_for + self.grace),
+                keys,
+            };
+            self.welcome.insert(digest, known).await;
+        } else {
+            self.welcome.invalidate(&digest).await;
+            let stranger = Stranger {
+                token: Some(token),
+                until: believed_until,
+            };
+            self.strangers.insert(digest, stranger).await;
+        }
+        true
     }
 }

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::{ConfigFile, USAGE};
-use crate::config::{AuthMethod, Config, Fault, Faults};
+use crate::config::{Config, Document, Fault, Faults, Target, TargetName};
 use crate::egress::{self, Egress};
 use crate::error::chain;
 use crate::loader::{self, Error as Loading};
-use crate::plugin::{Engine, LoadError};
+use crate::plugin::{ConfigFault, Engine, LoadError, Plugin};
+use crate::server::tls::Tls;
+use crate::telemetry::metrics::TargetMetrics;
 
 /// Say what is wrong with the configuration, or what it would serve
 ///
@@ -31,99 +33,65 @@ impl Check {
     async fn check(self) -> anyhow::Result<ExitCode> {
         let (config, document) = Config::load(&self.config.path)?;
         let mut faults = Vec::new();
-        println!("listen on {}", config.server.listen);
-        match (config.auth.method, &config.keystone) {
-            (AuthMethod::Keystone, Some(keystone)) => {
-                println!("callers prove themselves at keystone {}", keystone.auth_url);
-                let projects: Vec<String> = keystone
-                    .accept
-                    .projects
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                println!(
-                    "  accepted: any of roles {:?} in any of {}",
-                    keystone.accept.roles,
-                    projects.join(", ")
-                );
-                faults.extend(super::keystone_faults(&document, keystone));
-            }
-            _ => println!("no authentication: whoever reaches the port may ask for any instance"),
+        for listener in &config.server.listen {
+            println!("listen on {listener}");
         }
+        for listener in config.admin.iter().flat_map(|admin| &admin.listen) {
+            println!("administration on {listener}");
+        }
+        for (name, cloud) in &config.clouds {
+            println!("cloud {name}: callers show {}", cloud.auth.require);
+            if let Some(keystone) = &cloud.keystone {
+                if let (Some(auth_url), false) = (&keystone.auth_url, keystone.is_offline()) {
+                    println!("  validated at keystone {auth_url}");
+                }
+                if let Some(jws) = &keystone.jws {
+                    println!(
+                        "  checked with the public keys in {}",
+                        jws.public_keys.display()
+                    );
+                }
+                println!("  accepted: {}", keystone.policy());
+            }
+        }
+        faults.extend(super::caller_faults(&document, &config));
         let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         println!(
             "plugin calls: at most {} at once, memory {}",
             config.engine.concurrent_calls,
             engine.allocator()
         );
+        if let Some(tls) = &config.server.tls {
+            match Tls::new(tls) {
+                Ok(tls) => {
+                    if let Some(expiry) = tls.expiry() {
+                        println!("warning: {expiry}");
+                    }
+                }
+                Err(errors) => faults.extend(super::tls_faults(&document, &errors)),
+            }
+        }
         for (name, target) in &config.targets {
-            let table = ["targets", name.as_str()];
-            match loader::load(&engine, name, target).await {
-                Ok(plugin) => {
-                    let manifest = plugin.manifest();
-                    println!(
-                        "target {name}: {} {} ({})",
-                        manifest.name, manifest.version, manifest.description
-                    );
-                    println!("  component {}", target.component.display());
-                    println!(
-                        "  timeout {} ms, memory {} bytes, answer {} bytes, kept at most {} ms, user data {}",
-                        target.timeout_ms,
-                        target.memory_bytes,
-                        target.response_bytes,
-                        target.cache_max_ttl_ms,
-                        if target.user_data {
-                            "granted"
-                        } else {
-                            "withheld"
-                        },
-                    );
-                    for origin in &target.egress {
-                        println!("  may call {origin}");
-                    }
-                    for (credential, configured) in &target.credentials {
-                        println!(
-                            "  may use credential {credential} from {}",
-                            configured.secret
-                        );
-                    }
-                    for wanted in &manifest.wants_credentials {
-                        if !target.credentials.contains_key(wanted) {
-                            println!(
-                                "  note: the plugin asks for a credential {wanted:?}, which is not granted"
-                            );
-                        }
-                    }
+            // What one cloud's plugin is granted, another's is too; the first tells of all.
+            let first = loader::load(&engine, name, target, |_cloud| {
+                TargetMetrics::unregistered()
+            })
+            .await
+            .into_iter()
+            .next();
+            match first {
+                Some((_, Ok(plugin))) => show(name, target, &plugin, &config),
+                Some((_, Err(error))) => {
+                    faults.extend(target_faults(&document, name, target, &error))
                 }
-                Err(Loading::Plugin {
-                    source: LoadError::Config(wrong),
-                    ..
-                }) => {
-                    for fault in wrong {
-                        let pointer: Vec<&str> = fault.pointer.split('/').skip(1).collect();
-                        let path = [&table[..], &["config"], &pointer].concat();
-                        faults.push(document.fault(&path, fault.message));
-                    }
-                }
-                Err(Loading::Grants(first)) => {
-                    let mut all = Egress::faults(target);
-                    if all.is_empty() {
-                        all.push(first);
-                    }
-                    for error in all {
-                        let key = match &error {
-                            egress::Error::Secret { name, .. } => &["credentials", name][..],
-                            egress::Error::Trust(_) => &["ca_file"],
-                            egress::Error::Client(_) => &[],
-                        };
-                        faults.push(document.fault(&[&table, key].concat(), chain(&error)));
-                    }
-                }
-                Err(error) => faults.push(document.fault(&table, chain(&error))),
+                None => {}
             }
             for warning in target.warnings() {
                 println!("  warning: {warning}");
             }
+        }
+        for warning in config.warnings() {
+            println!("warning: {warning}");
         }
         if faults.is_empty() {
             println!("{}: all well", document.path().display());
@@ -133,5 +101,98 @@ impl Check {
         let path = document.path().to_owned();
         eprintln!("{}", Faults { path, faults });
         Ok(ExitCode::from(USAGE))
+    }
+}
+
+/// What a target would serve, and within which bounds.
+fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
+    let manifest = plugin.manifest();
+    println!(
+        "target {name}: {} {} ({})",
+        manifest.name, manifest.version, manifest.description
+    );
+    println!("  component {}", target.component.display());
+    for (cloud_name, cloud) in &config.clouds {
+        if !target.serves(cloud_name) {
+            continue;
+        }
+        match &target.accept {
+            Some(_) => println!(
+                "  serves cloud {cloud_name}, accepted: {}",
+                target.policy(&cloud.policy())
+            ),
+            None => println!("  serves cloud {cloud_name}"),
+        }
+    }
+    println!(
+        "  timeout {} ms, memory {} bytes, answer {} bytes, kept at most {} ms, user data {}",
+        target.timeout_ms,
+        target.memory_bytes,
+        target.response_bytes,
+        target.cache_max_ttl_ms,
+        if target.user_data {
+            "granted"
+        } else {
+            "withheld"
+        },
+    );
+    println!(
+        "  at most {} calls at once, {} waiting",
+        target.concurrent_calls, target.waiting_calls
+    );
+    for origin in &target.egress {
+        println!("  may call {origin}");
+    }
+    for (credential, configured) in &target.credentials {
+        println!(
+            "  may use credential {credential} from {}",
+            configured.secret
+        );
+    }
+    for wanted in &manifest.wants_credentials {
+        if !target.credentials.contains_key(wanted) {
+            println!("  note: the plugin asks for a credential {wanted:?}, which is not granted");
+        }
+    }
+}
+
+/// What keeps a target from serving, each with its place in the file.
+fn target_faults(
+    document: &Document,
+    name: &TargetName,
+    target: &Target,
+    error: &Loading,
+) -> Vec<Fault> {
+    let table = ["targets", name.as_str()];
+    match error {
+        Loading::Plugin {
+            source: LoadError::Config(wrong),
+            ..
+        } => {
+            let place = |fault: &ConfigFault| {
+                let pointer: Vec<&str> = fault.pointer.split('/').skip(1).collect();
+                let path = [&table[..], &["config"], &pointer].concat();
+                document.fault(&path, &*fault.message)
+            };
+            wrong.iter().map(place).collect()
+        }
+        Loading::Grants(first) => {
+            let all = Egress::faults(target);
+            let all: Vec<&egress::Error> = if all.is_empty() {
+                vec![first]
+            } else {
+                all.iter().collect()
+            };
+            let place = |error: &egress::Error| {
+                let key = match error {
+                    egress::Error::Secret { name, .. } => &["credentials", name][..],
+                    egress::Error::Trust(_) => &["ca_file"],
+                    egress::Error::Client(_) => &[],
+                };
+                document.fault(&[&table, key].concat(), chain(error))
+            };
+            all.into_iter().map(place).collect()
+        }
+        error => vec![document.fault(&table, chain(error))],
     }
 }

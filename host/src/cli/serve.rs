@@ -1,29 +1,36 @@
 //! `vendordock serve`.
 
+mod assembly;
+
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::assembly::Clouds;
 use super::ConfigFile;
-use crate::auth::{Auth, Keystone};
-use crate::cache::Answers;
-use crate::config::{AuthMethod, Config, Document, Faults};
-use crate::dispatch::{Gateway, Target};
-use crate::error::chain;
-use crate::plugin::Engine;
-use crate::plugin::engine::Allocator;
-use crate::{loader, server, telemetry};
+use crate::config::{Config, Document, Faults, Proof};
+use crate::dispatch::Gateway;
+use crate::server::listener::{self, Socket, Terms};
+use crate::server::systemd::{self, HandedOver};
+use crate::server::tls::Tls;
+use crate::server::{self, Entrance};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Metrics;
+use crate::{admin, telemetry};
+
+/// Whoever runs the gateway must get in when nova has taken all of `[server] connections`.
+const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
 
 /// Serve the targets of the configuration
 ///
 /// All plugins are compiled before the port opens. One that cannot be loaded is reported, and the other targets
-/// serve; /readyz tells. When it listens, the address stands on standard output in one line; the log is on standard
-/// error. SIGTERM and Ctrl-C stop it: running requests may end first.
+/// serve; /readyz tells. When it listens, each address stands on standard output in a line; the log is on standard
+/// error. SIGTERM and Ctrl-C stop it: running requests may end first, unless it is told a second time.
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -33,8 +40,12 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (config, document) = Config::load(&self.config.path)?;
-        let auth = auth(&config, &document)?;
-        telemetry::start(&config.log);
+        let metrics = Metrics::default();
+        let clouds = assembly::clouds(&config, &document, &metrics)?;
+        let tls = tls(&config, &document)?;
+        // While there is one thread.
+        let handed_over = HandedOver::from_environment();
+        let telemetry = Arc::new(telemetry::start(&config.log, config.traces.as_ref())?);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(workers) = config.server.workers {
             runtime.worker_threads(workers.get());
@@ -43,123 +54,145 @@ impl Serve {
             .enable_all()
             .build()
             .context("cannot start worker threads")?;
-        runtime.block_on(serve(config, auth))?;
+        let parts = Parts {
+            config,
+            clouds,
+            tls,
+            handed_over,
+            metrics,
+            telemetry: telemetry.clone(),
+        };
+        let served = runtime.block_on(serve(parts));
         // A guest that computes past its deadline, or a thread that compiles, would hold up the exit.
         runtime.shutdown_background();
+        telemetry.shutdown();
+        served?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Reads the account's secrets: without them the configuration cannot be used.
-fn auth(config: &Config, document: &Document) -> anyhow::Result<Auth> {
-    let (AuthMethod::Keystone, Some(keystone)) = (config.auth.method, &config.keystone) else {
-        return Ok(Auth::None);
+/// Reads the gateway's certificate: without it the configuration cannot be used.
+fn tls(config: &Config, document: &Document) -> anyhow::Result<Option<Arc<Tls>>> {
+    let Some(tls) = &config.server.tls else {
+        return Ok(None);
     };
-    let faults = super::keystone_faults(document, keystone);
-    if !faults.is_empty() {
-        let path = document.path().to_owned();
-        return Err(Faults { path, faults }.into());
+    match Tls::new(tls) {
+        Ok(tls) => Ok(Some(Arc::new(tls))),
+        Err(errors) => {
+            let path = document.path().to_owned();
+            let faults = super::tls_faults(document, &errors);
+            Err(Faults { path, faults }.into())
+        }
     }
-    let keystone = Keystone::new(keystone, config.cache.tokens).context("[keystone]")?;
-    Ok(Auth::Keystone(Arc::new(keystone)))
 }
 
-async fn serve(config: Config, auth: Auth) -> anyhow::Result<()> {
+/// What was read and made before the first thread.
+struct Parts {
+    config: Config,
+    clouds: Clouds,
+    tls: Option<Arc<Tls>>,
+    handed_over: HandedOver,
+    metrics: Metrics,
+    telemetry: Arc<Telemetry>,
+}
+
+async fn serve(parts: Parts) -> anyhow::Result<()> {
+    let Parts {
+        config,
+        clouds,
+        tls,
+        mut handed_over,
+        mut metrics,
+        telemetry,
+    } = parts;
     // Before anything slow: a signal during start stops the start.
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let stop = async move {
+    let mut stop_signal = async || {
         tokio::select! {
             _ = terminated.recv() => {}
             _ = interrupted.recv() => {}
         }
     };
-    tokio::pin!(stop);
     let gateway = tokio::select! {
-        gateway = start(&config, auth) => gateway?,
-        () = &mut stop => return Ok(()),
+        gateway = assembly::gateway(&config, clouds, &mut metrics) => Arc::new(gateway?),
+        () = stop_signal() => return Ok(()),
     };
-    let address = config.server.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} ([server] listen)"))?;
-    let address = listener.local_addr().context("cannot tell the address")?;
-    tracing::info!(%address, "listening");
-    let mut stdout = std::io::stdout();
-    // Whoever started us may not be reading.
-    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
-    let patience = Duration::from_millis(config.server.shutdown_timeout_ms.into());
-    // The signals are waited for in a task of their own, since the server wants a future that is its own.
-    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server::serve(
-        Arc::new(gateway),
-        listener,
-        async {
-            // An error means that the sender is gone, and so are we.
-            let _ = stopped.await;
-        },
-        patience,
-    );
-    tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => return served.context("the listener failed"),
-        () = &mut stop => {}
+    let metrics = Arc::new(metrics);
+    let entrances = entrances(&config, &gateway, &metrics, telemetry, &mut handed_over)?;
+    for name in config.clouds.keys() {
+        let (gateway, name) = (gateway.clone(), name.clone());
+        tokio::spawn(async move {
+            if let Some(cloud) = gateway.clouds.get(&name) {
+                cloud.auth.keep_up().await;
+            }
+        });
     }
-    drop(stopping);
-    serving.await.context("the listener failed")?;
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(async move { tls.follow().await });
+    }
+    systemd::tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    let stopping = gateway.stopping.clone();
+    server::serve(entrances, &config.server, tls, stopping, stop_signal).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Makes everything ready that serving needs.
-async fn start(config: &Config, auth: Auth) -> anyhow::Result<Gateway> {
-    let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    match engine.allocator() {
-        Allocator::Pooling => tracing::info!("memory for plugin calls comes from a pool"),
-        Allocator::OnDemand { reason } => tracing::warn!(
-            reason,
-            "memory for plugin calls is allocated on demand: each call costs several times more"
-        ),
+/// Opens the sockets, and says where they are.
+fn entrances(
+    config: &Config,
+    gateway: &Arc<Gateway>,
+    metrics: &Arc<Metrics>,
+    telemetry: Arc<Telemetry>,
+    handed_over: &mut HandedOver,
+) -> anyhow::Result<Vec<Entrance>> {
+    let open = config.clouds.values().any(|cloud| {
+        cloud.auth.require.has(Proof::None) && !cloud.auth.anyone_who_reaches_the_port_may_ask
+    });
+    let terms = Terms {
+        table: "server",
+        unix_mode: config.server.unix_mode,
+        tls: config.server.tls.is_some(),
+        local_only: open,
+    };
+    handed_over.reserve(&config.server.listen);
+    if let Some(admin) = &config.admin {
+        handed_over.reserve(&admin.listen);
     }
-    if matches!(auth, Auth::None) {
-        tracing::warn!(
-            "serving without authentication: whoever reaches the port may ask for any instance"
-        );
-    }
-    let mut targets = std::collections::HashMap::new();
-    for (generation, (name, target)) in (1..).zip(&config.targets) {
-        for warning in target.warnings() {
-            tracing::warn!(vendordata.target = %name, "{warning}");
-        }
-        let started = std::time::Instant::now();
-        let plugin = loader::load(&engine, name, target).await;
-        match &plugin {
-            Ok(plugin) => tracing::info!(
-                vendordata.target = %name,
-                plugin = plugin.manifest().name,
-                version = plugin.manifest().version,
-                time_ms = started.elapsed().as_secs_f64() * 1_000.0,
-                "loaded"
-            ),
-            Err(error) => tracing::error!(
-                vendordata.target = %name,
-                "not serving this target: {}",
-                chain(error)
-            ),
-        }
-        let target = Target {
-            name: name.clone(),
-            generation,
-            timeout: Duration::from_millis(target.timeout_ms.get().into()),
-            cache_max_ttl: Duration::from_millis(target.cache_max_ttl_ms.into()),
-            plugin: plugin.map(Arc::new),
+    let mut entrances = vec![Entrance {
+        sockets: listener::bind(&config.server.listen, &terms, handed_over)?,
+        router: server::router(gateway.clone()),
+        connections: config.server.connections,
+    }];
+    announce("listening", &entrances[0].sockets);
+    if let Some(admin) = &config.admin {
+        let terms = Terms {
+            table: "admin",
+            local_only: admin.tokens.is_empty(),
+            ..terms
         };
-        targets.insert(name.clone(), Arc::new(target));
+        let sockets = listener::bind(&admin.listen, &terms, handed_over)?;
+        announce("administration", &sockets);
+        entrances.push(Entrance {
+            sockets,
+            router: admin::router(
+                metrics.clone(),
+                telemetry,
+                admin.tokens.values(),
+                server::readiness_route(gateway.clone()),
+            ),
+            connections: ADMIN_CONNECTIONS,
+        });
     }
-    Ok(Gateway {
-        auth,
-        targets,
-        answers: Answers::new(&config.cache),
-        body_limit_bytes: config.server.body_limit_bytes,
-    })
+    Ok(entrances)
+}
+
+fn announce(what: &str, sockets: &[Socket]) {
+    let mut stdout = std::io::stdout();
+    for socket in sockets {
+        tracing::info!("{what} on {socket}");
+        // Whoever started us may not be reading.
+        let _ = writeln!(stdout, "{what} on {socket}");
+    }
+    let _ = stdout.flush();
 }

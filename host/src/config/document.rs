@@ -135,6 +135,17 @@ impl Document {
         line
     }
 
+    /// Whether the file has this key.
+    pub fn has(&self, path: &[&str]) -> bool {
+        let (root, _) = DeTable::parse_recoverable(&self.text);
+        let mut table = Some(root.get_ref());
+        path.iter().all(|name| {
+            let value = table.and_then(|table| table.get(*name));
+            table = value.and_then(|value| value.get_ref().as_table());
+            value.is_some()
+        })
+    }
+
     fn line_at(&self, offset: usize) -> usize {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         before.iter().filter(|byte| **byte == b'\n').count() + 1

@@ -1,4 +1,4 @@
-//! What a target may be called.
+//! What a target and a cloud may be called.
 
 use serde::Deserialize;
 
@@ -7,14 +7,17 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct TargetName(String);
 
+/// The name of a cloud: a part of the path in nova's configuration there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CloudName(String);
+
 /// Why a name cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// nova splits its list at commas and a target at the first `@`; the rest would need
     /// quoting in the URL.
-    #[error(
-        "a target's name has 1 to 64 letters, digits, `-`, `_` or `.`, and starts with a letter"
-    )]
+    #[error("a name has 1 to 64 letters, digits, `-`, `_` or `.`, and starts with a letter")]
     Characters,
     /// nova would ask us and throw the answer away.
     #[error(
@@ -45,19 +48,68 @@ impl std::fmt::Display for TargetName {
     }
 }
 
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    starts_well && name.len() <= 64 && name.bytes().all(plain)
+}
+
 impl TryFrom<String> for TargetName {
     type Error = Error;
 
     fn try_from(name: String) -> Result<Self, Error> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic());
-        if !starts_well || name.len() > 64 || !name.bytes().all(plain) {
+        if !is_plain(&name) {
             return Err(Error::Characters);
         }
         match name.as_str() {
             "static" => Err(Error::Static),
             "v1" | "healthz" | "readyz" | "metrics" => Err(Error::Reserved(name)),
             _ => Ok(Self(name)),
+        }
+    }
+}
+
+impl CloudName {
+    /// The cloud of `[auth]` and `[keystone]`, which have no name of their own.
+    pub fn unnamed() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The table that the cloud's `auth` and `keystone` are in: the whole file for the one without a name.
+    pub fn table(&self) -> Vec<&str> {
+        if *self == Self::unnamed() {
+            Vec::new()
+        } else {
+            vec!["clouds", self.as_str()]
+        }
+    }
+}
+
+impl std::borrow::Borrow<str> for CloudName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for CloudName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for CloudName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        if is_plain(&name) {
+            Ok(Self(name))
+        } else {
+            Err(Error::Characters)
         }
     }
 }

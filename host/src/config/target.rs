@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Credential, Document, Fault, Origin, TargetName};
+use super::{Cloud, CloudName, Credential, Document, Fault, Origin, Policy, TargetName};
 
 /// One target.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,6 +14,10 @@ use super::{Credential, Document, Fault, Origin, TargetName};
 pub struct Target {
     /// The plugin: a WebAssembly component.
     pub component: PathBuf,
+    /// The clouds it serves. The one of `[keystone]`, which has no name, is meant when absent.
+    pub clouds: Option<Vec<CloudName>>,
+    /// Whose tokens are good for this target, in place of what their keystone's `accept` says.
+    pub accept: Option<Policy>,
     /// How long one request may take in all, from its arrival to its answer. Keep it under nova's
     /// `vendordata_dynamic_read_timeout`, which is 5 seconds by default.
     #[serde(default = "four_seconds")]
@@ -21,6 +25,12 @@ pub struct Target {
     /// The most memory one call may have.
     #[serde(default = "sixty_four_mebibytes")]
     pub memory_bytes: usize,
+    /// Calls of the plugin that may run at once, in each cloud.
+    #[serde(default = "sixteen")]
+    pub concurrent_calls: NonZeroU32,
+    /// Calls that may wait for one of those to end. Past that, a request is refused at once.
+    #[serde(default = "sixty_four")]
+    pub waiting_calls: u32,
     /// The longest answer.
     #[serde(default = "sixty_four_kibibytes")]
     pub response_bytes: usize,
@@ -54,8 +64,13 @@ impl Target {
         }
     }
 
-    pub(super) fn check(&self, name: &TargetName, document: &Document) -> Vec<Fault> {
-        let mut faults = Vec::new();
+    pub(super) fn check(
+        &self,
+        name: &TargetName,
+        clouds: &BTreeMap<CloudName, Cloud>,
+        document: &Document,
+    ) -> Vec<Fault> {
+        let mut faults = self.check_clouds(name, clouds, document);
         for (credential_name, credential) in &self.credentials {
             let key = [
                 "targets",
@@ -83,6 +98,62 @@ impl Target {
         faults
     }
 
+    fn check_clouds(
+        &self,
+        name: &TargetName,
+        clouds: &BTreeMap<CloudName, Cloud>,
+        document: &Document,
+    ) -> Vec<Fault> {
+        let key = ["targets", name.as_str(), "clouds"];
+        let known = || {
+            let names: Vec<&str> = clouds.keys().map(CloudName::as_str).collect();
+            names.join(", ")
+        };
+        let Some(served) = &self.clouds else {
+            let message = format!("which clouds does it serve? Known: {}", known());
+            return vec![document.fault(&key, message)];
+        };
+        let mut faults = Vec::new();
+        if served.is_empty() {
+            faults.push(document.fault(&key, "an empty list serves nobody"));
+        }
+        for cloud_name in served {
+            let Some(cloud) = clouds.get(cloud_name) else {
+                let message = format!("there is no cloud `{cloud_name}`; known: {}", known());
+                faults.push(document.fault(&key, message));
+                continue;
+            };
+            let Some(accept) = &self.accept else { continue };
+            let key = ["targets", name.as_str(), "accept"];
+            match &cloud.keystone {
+                Some(keystone) => {
+                    faults.extend(accept.check(&key, keystone.is_offline(), document));
+                }
+                None => {
+                    let message = format!(
+                        "the callers of cloud `{cloud_name}` show no keystone token, so that they have no roles, projects \
+                         and users"
+                    );
+                    faults.push(document.fault(&key, message));
+                }
+            }
+        }
+        faults.dedup();
+        faults
+    }
+
+    /// Whether it serves this cloud.
+    pub fn serves(&self, cloud: &CloudName) -> bool {
+        self.clouds.iter().flatten().any(|served| served == cloud)
+    }
+
+    /// Whose tokens are good for it, in a cloud with this policy.
+    pub fn policy(&self, cloud: &Policy) -> Policy {
+        self.accept
+            .as_ref()
+            .map_or_else(|| cloud.clone(), |own| own.or(cloud))
+    }
+
     /// What will work and is likely not meant.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -108,6 +179,14 @@ impl Target {
 
 fn four_seconds() -> NonZeroU32 {
     const { NonZeroU32::new(4_000).expect("not zero") }
+}
+
+fn sixteen() -> NonZeroU32 {
+    const { NonZeroU32::new(16).expect("not zero") }
+}
+
+fn sixty_four() -> u32 {
+    64
 }
 
 fn sixty_four_mebibytes() -> usize {

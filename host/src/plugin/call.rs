@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) grants: Arc<Grants>,
     pub(super) phase: Phase,
     pub(super) deadline: Instant,
+    /// For requests to upstreams.
+    pub(super) traceparent: Option<Arc<str>>,
     pub(super) table: ResourceTable,
     pub(super) log_lines: u32,
     pub(super) requests: u32,
@@ -58,6 +60,7 @@ impl Call {
         engine: &wasmtime::Engine,
         grants: Arc<Grants>,
         phase: Phase,
+        traceparent: Option<Arc<str>>,
         deadline: Instant,
     ) -> Store<Self> {
         let mut table = ResourceTable::new();
@@ -69,6 +72,7 @@ impl Call {
             grants,
             phase,
             deadline,
+            traceparent,
             table,
             log_lines: 0,
             requests: 0,
@@ -89,6 +93,11 @@ impl Call {
             ))
         });
         store
+    }
+
+    /// What the guest has in all its memories.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        (self.grants.memory_bytes - self.memory.left_bytes) as u64
     }
 
     /// Says how many log lines of the call were left out.

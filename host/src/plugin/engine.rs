@@ -8,6 +8,7 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::bindings::VendordataProvider;
 use super::call::Call;
+use super::pool::Pool;
 use crate::config;
 
 /// How often a running guest is looked at. A guest that does not return overruns its deadline by one tick at most.
@@ -66,7 +67,7 @@ impl Engine {
         let calls = config.concurrent_calls.get();
         let (engine, allocator) = if config.pooling {
             let mut pooled = base();
-            pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(calls)));
+            pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(calls)));
             match wasmtime::Engine::new(&pooled) {
                 Ok(engine) => (engine, Allocator::Pooling),
                 Err(error) => {
@@ -101,6 +102,11 @@ impl Engine {
         &self.engine
     }
 
+    /// How full the pool is, for the metrics.
+    pub fn pool(&self) -> Pool {
+        Pool(self.engine.pooling_allocator_metrics())
+    }
+
     /// Where instances get their memory.
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
@@ -122,7 +128,7 @@ fn base() -> wasmtime::Config {
     config
 }
 
-fn pool(calls: u32) -> PoolingAllocationConfig {
+fn pooling(calls: u32) -> PoolingAllocationConfig {
     let pagemap = PoolingAllocationConfig::is_pagemap_scan_available();
     let keep = if pagemap {
         KEEP_RESIDENT_BYTES

@@ -1,35 +1,51 @@
 //! What one target lets its plugin do, made ready for use.
 
-use crate::config::{self, TargetName};
+use std::sync::Arc;
+
+use crate::config::{self, CloudName, TargetName};
 use crate::egress::{self, Egress};
+use crate::telemetry::metrics::TargetMetrics;
 
 /// A target's grants and limits.
 pub struct Grants {
     pub(super) target: TargetName,
+    pub(super) cloud: CloudName,
+    pub(super) concurrent_calls: u32,
+    pub(super) waiting_calls: u32,
     pub(super) config: serde_json::Value,
     pub(super) config_text: String,
     pub(super) memory_bytes: usize,
     pub(super) response_bytes: usize,
     pub(super) user_data: bool,
     pub(super) egress: Egress,
+    pub(super) metrics: Arc<TargetMetrics>,
 }
 
 impl Grants {
-    /// Reads the target's secrets and certificates.
+    /// Reads the target's secrets and certificates. What the plugin does is counted in `metrics`.
     ///
     /// # Errors
     ///
     /// When one of them cannot be had.
-    pub(crate) fn new(name: &TargetName, target: &config::Target) -> Result<Self, egress::Error> {
+    pub(crate) fn new(
+        cloud: &CloudName,
+        name: &TargetName,
+        target: &config::Target,
+        metrics: Arc<TargetMetrics>,
+    ) -> Result<Self, egress::Error> {
         let config = json(&toml::Value::Table(target.config.clone()));
         Ok(Self {
             target: name.clone(),
+            cloud: cloud.clone(),
+            concurrent_calls: target.concurrent_calls.get(),
+            waiting_calls: target.waiting_calls,
             config_text: config.to_string(),
             config,
             memory_bytes: target.memory_bytes,
             response_bytes: target.response_bytes,
             user_data: target.user_data,
-            egress: Egress::new(target)?,
+            egress: Egress::new(target, metrics.clone())?,
+            metrics,
         })
     }
 }

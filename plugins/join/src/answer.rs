@@ -47,6 +47,7 @@ pub(crate) fn respond(host: &Host, realm: String, outcome: &Outcome) -> Result<R
         krb_realm: realm,
         ipaotp,
     })?;
+    response.secret = ipaotp.is_some();
     response.cache = Some(cache);
     Ok(response)
 }

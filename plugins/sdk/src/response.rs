@@ -28,6 +28,7 @@ impl Default for Response {
         Self {
             body: "{}".to_owned(),
             parts: Vec::new(),
+            secret: false,
             cache: None,
             extra: None,
         }

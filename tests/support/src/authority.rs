@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 
@@ -51,17 +54,35 @@ impl Authority {
         &self.ca_pem
     }
 
-    /// Issues a server certificate for these names; an IP address among them is known by its form.
+    /// Issues a certificate for these names; an IP address among them is known by its form.
     ///
     /// # Panics
     ///
     /// When a name is neither ASCII nor an address.
     pub fn issue(&self, names: &[&str]) -> Issued {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.issue_to(&[(&[2, 5, 4, 3], "stand-in")], names)
+    }
+
+    /// Issues a certificate for a subject, each part of which is an object identifier and a text. A name with a scheme is
+    /// a URI.
+    ///
+    /// # Panics
+    ///
+    /// When a name is neither ASCII nor an address.
+    pub fn issue_to(&self, subject: &[(&[u64], &str)], names: &[&str]) -> Issued {
+        let (uris, names): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| name.contains("://"));
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
         let mut params = CertificateParams::new(names).expect("names are ASCII");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "stand-in");
+        for uri in uris {
+            let uri = uri.try_into().expect("names are ASCII");
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
+        params.distinguished_name = DistinguishedName::new();
+        for (attribute, value) in subject {
+            let attribute = DnType::CustomDnType(attribute.to_vec());
+            params.distinguished_name.push(attribute, *value);
+        }
         let key = KeyPair::generate().expect("the system has randomness");
         let certificate = params
             .signed_by(&key, &self.issuer)

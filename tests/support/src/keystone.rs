@@ -81,6 +81,11 @@ impl Keystone {
         });
     }
 
+    /// This password is good for nothing any more.
+    pub fn forget_password(&self, user: &str, password: &str) {
+        self.state().tokens.forget_password(user, password);
+    }
+
     /// Makes a token without a log-in.
     pub fn issue(&self, user: &str, project: &str, roles: &[&str], ttl: Duration) -> String {
         let mut state = self.state();

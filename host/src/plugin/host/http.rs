@@ -1,5 +1,7 @@
 //! `http`: the plugin's requests, handed to `egress`.
 
+use std::time::Duration;
+
 use wasmtime::component::Resource;
 
 use crate::egress::{self, Credential, Outgoing, Scheme};
@@ -7,6 +9,7 @@ use crate::plugin::bindings::vendordock::vendordata::http::{
     AuthScheme, Host, HttpError, IncomingResponse, Method, OutgoingRequest,
 };
 use crate::plugin::call::{Call, Phase};
+use crate::telemetry::metrics::EgressOutcome;
 
 /// Requests of one call.
 const MOST_REQUESTS: u32 = 32;
@@ -50,6 +53,8 @@ impl Call {
     ) -> Result<IncomingResponse, HttpError> {
         self.requests += 1;
         if self.requests > MOST_REQUESTS {
+            let metrics = &self.grants.metrics;
+            metrics.egress(EgressOutcome::TooMany, Duration::ZERO);
             return Err(HttpError::TooManyRequests);
         }
         let outgoing = Outgoing {
@@ -71,7 +76,7 @@ impl Call {
         let answer = self
             .grants
             .egress
-            .dispatch(outgoing, auth, self.deadline)
+            .dispatch(outgoing, auth, self.traceparent.clone(), self.deadline)
             .await;
         match answer {
             Ok(incoming) => Ok(IncomingResponse {

@@ -41,6 +41,7 @@ struct Answer<'a> {
 struct Context<'a> {
     request_id: &'a str,
     target: &'a str,
+    cloud: &'a str,
     budget_ms: u32,
     traceparent: Option<&'a str>,
 }
@@ -100,6 +101,7 @@ fn answer(request: &Request, config: &str) -> serde_json::Result<String> {
         context: Context {
             request_id: &context.request_id,
             target: &context.target,
+            cloud: &context.cloud,
             budget_ms: context.budget_ms,
             traceparent: context.traceparent.as_deref(),
         },

@@ -6,6 +6,7 @@
 //! | `method`, `body` | `GET` and none, unless given |
 //! | `header` | one `name: value` |
 //! | `timeout_ms`, `max_redirects` | numbers |
+//! | `keep_ms` | how long the answer may be used again; not at all, unless given |
 //! | `credential` | name of a credential to send with |
 //! | `scheme` | how: the name in the WIT package, then `:` and its text: `basic:alice`, `header:x-key` |
 //!
@@ -17,7 +18,9 @@ use vendordock_plugin::credentials;
 use vendordock_plugin::http::{
     self, AuthScheme, HttpError, IncomingResponse, Method, OutgoingRequest,
 };
-use vendordock_plugin::{Error, FieldError, Instance, Manifest, Plugin, Request, Response, export};
+use vendordock_plugin::{
+    CacheHint, CacheScope, Error, FieldError, Instance, Manifest, Plugin, Request, Response, export,
+};
 
 struct Fetch;
 
@@ -36,17 +39,28 @@ impl Plugin for Fetch {
         let Some(request) = outgoing(&instance)? else {
             return Ok(Response::default());
         };
-        let Some(name) = instance.metadata_value("credential") else {
-            return Response::json(&report(http::send(&request)));
-        };
-        let scheme = scheme(instance.metadata_value("scheme").unwrap_or("bearer"))?;
-        match credentials::open(name) {
-            Ok(credential) => {
-                Response::json(&report(http::send_with(&request, &credential, &scheme)))
-            }
-            Err(error) => Response::json(&json!({ "credential_error": format!("{error:?}") })),
-        }
+        let answer = answer(&instance, &request)?;
+        let keep_ms: Option<u32> = number(&instance, "keep_ms")?;
+        Ok(Response {
+            cache: keep_ms.map(|ttl_ms| CacheHint {
+                scope: CacheScope::Instance,
+                ttl_ms,
+                stale_if_error_ms: 0,
+            }),
+            ..Response::json(&answer)?
+        })
     }
+}
+
+fn answer(instance: &Instance, request: &OutgoingRequest) -> Result<Value, Error> {
+    let Some(name) = instance.metadata_value("credential") else {
+        return Ok(report(http::send(request)));
+    };
+    let scheme = scheme(instance.metadata_value("scheme").unwrap_or("bearer"))?;
+    Ok(match credentials::open(name) {
+        Ok(credential) => report(http::send_with(request, &credential, &scheme)),
+        Err(error) => json!({ "credential_error": format!("{error:?}") }),
+    })
 }
 
 fn outgoing(instance: &Instance) -> Result<Option<OutgoingRequest>, Error> {

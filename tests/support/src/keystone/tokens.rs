@@ -49,6 +49,11 @@ impl Tokens {
         self.accounts.push(account);
     }
 
+    pub(super) fn forget_password(&mut self, user: &str, password: &str) {
+        self.accounts
+            .retain(|account| account.user != user || account.password != password);
+    }
+
     pub(super) fn id_of(&mut self, kind: Kind, name: &str) -> String {
         let key = (kind, name.to_owned());
         let id = self.ids.entry(key);

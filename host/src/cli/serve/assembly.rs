@@ -1,0 +1,134 @@
+//! From a configuration to a gateway: its clouds, and their targets with their plugins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::auth::Auth;
+use crate::cache::Answers;
+use crate::cli::caller_faults;
+use crate::config::{CloudName, Config, Document, Faults, Policy};
+use crate::dispatch::{Cloud, Gateway, Target};
+use crate::error::chain;
+use crate::loader;
+use crate::plugin::Engine;
+use crate::plugin::engine::Allocator;
+use crate::telemetry::metrics::Metrics;
+
+pub(super) type Clouds = HashMap<CloudName, Cloud>;
+
+/// Reads the clouds' secrets, certificates and keys: without them the configuration cannot be used.
+pub(super) fn clouds(
+    config: &Config,
+    document: &Document,
+    metrics: &Metrics,
+) -> anyhow::Result<Clouds> {
+    let faults = caller_faults(document, config);
+    if !faults.is_empty() {
+        let path = document.path().to_owned();
+        return Err(Faults { path, faults }.into());
+    }
+    let mut clouds = HashMap::new();
+    for (name, cloud) in &config.clouds {
+        let accept = cloud.policy();
+        let served = config.targets.values().filter(|target| target.serves(name));
+        let mut policies: Vec<Policy> = served.map(|target| target.policy(&accept)).collect();
+        policies.push(accept.clone());
+        policies.dedup();
+        let auth = Auth::new(
+            cloud,
+            config.cache.tokens,
+            policies,
+            metrics.cloud(name.as_str()),
+        )
+        .with_context(|| format!("cloud {name}"))?;
+        let targets = HashMap::new();
+        let cloud = Cloud {
+            auth,
+            accept,
+            targets,
+            no_target: metrics.no_target(name.as_str()),
+        };
+        clouds.insert(name.clone(), cloud);
+    }
+    Ok(clouds)
+}
+
+/// Makes everything ready that serving needs.
+pub(super) async fn gateway(
+    config: &Config,
+    mut clouds: Clouds,
+    metrics: &mut Metrics,
+) -> anyhow::Result<Gateway> {
+    let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    metrics.collect(engine.pool());
+    match engine.allocator() {
+        Allocator::Pooling => tracing::info!("memory for plugin calls comes from a pool"),
+        Allocator::OnDemand { reason } => tracing::warn!(
+            reason,
+            "memory for plugin calls is allocated on demand: each call costs several times more"
+        ),
+    }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    for (name, cloud) in &clouds {
+        if cloud.auth.is_open() {
+            tracing::warn!(
+                vendordata.cloud = %name,
+                "serving without authentication: whoever reaches the port may ask for any instance"
+            );
+        }
+    }
+    let mut generations = 1..;
+    for (name, target) in &config.targets {
+        for warning in target.warnings() {
+            tracing::warn!(vendordata.target = %name, "{warning}");
+        }
+        let started = std::time::Instant::now();
+        let counted = |cloud: &CloudName| metrics.target(cloud.as_str(), name.as_str());
+        let plugins = loader::load(&engine, name, target, counted).await;
+        let time_ms = started.elapsed().as_secs_f64() * 1_000.0;
+        for (cloud_name, plugin) in plugins {
+            match &plugin {
+                Ok(plugin) => tracing::info!(
+                    vendordata.target = %name,
+                    vendordata.cloud = %cloud_name,
+                    plugin = plugin.manifest().name,
+                    version = plugin.manifest().version,
+                    time_ms,
+                    "loaded"
+                ),
+                Err(error) => tracing::error!(
+                    vendordata.target = %name,
+                    vendordata.cloud = %cloud_name,
+                    "not serving this target: {}",
+                    chain(error)
+                ),
+            }
+            let Some(cloud) = clouds.get_mut(&cloud_name) else {
+                continue;
+            };
+            let target = Target {
+                name: name.clone(),
+                accept: target.policy(&cloud.accept),
+                generation: generations.next().unwrap_or_default(),
+                timeout: Duration::from_millis(target.timeout_ms.get().into()),
+                cache_max_ttl: Duration::from_millis(target.cache_max_ttl_ms.into()),
+                plugin: plugin.map(Arc::new),
+                metrics: counted(&cloud_name),
+            };
+            cloud.targets.insert(name.clone(), Arc::new(target));
+        }
+    }
+    Ok(Gateway {
+        clouds,
+        answers: Answers::new(&config.cache),
+        body_limit_bytes: config.server.body_limit_bytes,
+        no_cloud: metrics.no_target(""),
+        stopping: Arc::default(),
+        body_timeout: Duration::from_millis(config.server.body_timeout_ms.get().into()),
+    })
+}

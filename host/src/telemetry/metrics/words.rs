@@ -1,0 +1,163 @@
+//! The words that labels may have: closed sets, so that the number of series is known.
+//!
+//! Each word has a place in its `ALL`, which is its number: handles stand in an array in that order.
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheState {
+    /// It was kept.
+    Hit,
+    /// The plugin ran, and what it said may be kept.
+    Miss,
+    /// Another request's run gave it.
+    Coalesced,
+    /// The plugin ran, and the target keeps nothing.
+    None,
+}
+
+/// How a plugin's request to an upstream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EgressOutcome {
+    /// The upstream answered, whatever the status.
+    Answered,
+    /// The request is wrong as it stands.
+    Invalid,
+    /// No grant covers it.
+    Denied,
+    /// The credential does not fit.
+    Credential,
+    /// The name does not resolve.
+    Dns,
+    /// Nobody answers there.
+    Connect,
+    /// The peer is not who it should be.
+    Tls,
+    /// No whole answer in time.
+    Timeout,
+    /// The answer is too long.
+    TooLarge,
+    /// The connection broke, or what came is no HTTP.
+    Protocol,
+    /// The call had used up its requests.
+    TooMany,
+}
+
+/// What became of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// It was known to be good.
+    Cached,
+    /// It was checked, and is good.
+    Accepted,
+    /// It is invalid or expired.
+    Rejected,
+    /// It is good, and whose it is may not ask.
+    WrongCaller,
+    /// Keystone gave no answer.
+    Unreachable,
+    /// Keystone gave no answer, and what was known of the token before still counts.
+    Grace,
+    /// Its signature was checked here, and is wrong.
+    OfflineRejected,
+    /// Too many tokens were being checked.
+    Busy,
+}
+
+impl CacheState {
+    pub(super) const ALL: [Self; 4] = [Self::Hit, Self::Miss, Self::Coalesced, Self::None];
+
+    /// The word in the label, and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Coalesced => "coalesced",
+            Self::None => "none",
+        }
+    }
+}
+
+impl EgressOutcome {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Answered,
+        Self::Invalid,
+        Self::Denied,
+        Self::Credential,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::Protocol,
+        Self::TooMany,
+    ];
+
+    /// The word in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Invalid => "invalid",
+            Self::Denied => "denied",
+            Self::Credential => "credential",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Protocol => "protocol",
+            Self::TooMany => "too_many",
+        }
+    }
+
+    pub(super) fn was_tried(self) -> bool {
+        !matches!(
+            self,
+            Self::Invalid | Self::Denied | Self::Credential | Self::TooMany
+        )
+    }
+}
+
+impl Validation {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Cached,
+        Self::Accepted,
+        Self::Rejected,
+        Self::WrongCaller,
+        Self::Unreachable,
+        Self::Grace,
+        Self::OfflineRejected,
+        Self::Busy,
+    ];
+
+    /// The word in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::WrongCaller => "wrong_caller",
+            Self::Unreachable => "unreachable",
+            Self::Grace => "grace",
+            Self::OfflineRejected => "offline_rejected",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_stands_at_its_own_place() {
+        for (index, state) in CacheState::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, index);
+        }
+        for (index, outcome) in EgressOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, outcome) in Validation::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+    }
+}
