@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
-use vendordock_stand_ins::Keystone;
+use vendordock_stand_ins::{Authority, Keystone};
 
 use crate::gateway::{Answer, Gateway, instance};
 use crate::program::Directory;
@@ -233,4 +233,31 @@ async fn a_revoked_token_is_believed_no_longer_than_configured() {
     let after = gateway.ask_as(&token, "echo", &body).await;
 
     assert_eq!((before.status, after.status), (200, 401));
+}
+
+#[tokio::test]
+async fn keystones_certificate_must_be_of_the_operators_authority() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let keystone = Keystone::start_tls(&authority).await;
+    keystone.add_account("vendordock", "gateway-secret", "service", &["service"]);
+    let mut statuses = Vec::new();
+
+    for trusted in [&authority, &other] {
+        let directory = Directory::new()
+            .with("password", "gateway-secret")
+            .with("ca.pem", trusted.ca_pem());
+        let configuration = format!(
+            "targets.echo.component = \"echo.wasm\"\n[keystone]\nauth_url = \"{}\"\nca_file = \"ca.pem\"\n\
+             username = \"vendordock\"\npassword = {{ file = \"password\" }}\n",
+            keystone.url()
+        );
+        let gateway = Gateway::serve(directory, &configuration).await;
+        let answer = gateway
+            .ask_as(&nova(&keystone), "echo", &instance(json!({})))
+            .await;
+        statuses.push(answer.status);
+    }
+
+    assert_eq!(statuses, [200, 503]);
+    assert_eq!(keystone.log_ins(), 1, "the password went to one only");
 }

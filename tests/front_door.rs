@@ -6,7 +6,7 @@ use vendordock_stand_ins::Authority;
 
 use crate::gateway::{Gateway, instance};
 use crate::nova::{KEYSTONE, NOVA};
-use crate::openstack::{Answer, Configuration, Instance};
+use crate::openstack::{Answer, Configuration, Instance, Keystone};
 use crate::program::Directory;
 
 const ECHO: &str = "[targets.echo]\ncomponent = \"echo.wasm\"\ntimeout_ms = 15000\n";
@@ -162,6 +162,87 @@ async fn nova_is_let_in_by_a_token_that_the_operator_made() {
     }
 
     assert_eq!(outcomes, [true, false]);
+}
+
+#[tokio::test]
+async fn a_real_keystones_users_projects_and_roles_are_told_apart_for_each_target() {
+    let configuration = format!(
+        r#"{keystone}{ECHO}
+        [targets.members]
+        component = "echo.wasm"
+        timeout_ms = 15000
+        accept = {{ roles = ["member"], projects = [{{ id = "{demo}" }}] }}
+        [targets.plain]
+        component = "echo.wasm"
+        timeout_ms = 15000
+        accept = {{ roles = ["member"], users = [{{ name = "plain" }}] }}
+        "#,
+        keystone = keystone(),
+        demo = KEYSTONE.project_id("demo"),
+    );
+    let directory = with_certificate(&Authority::new());
+    let gateway = Gateway::serve(directory, &configuration).await;
+    let mut let_in = Vec::new();
+
+    for (user, project) in [
+        ("nova", "service"),
+        ("plain", "service"),
+        ("plain", "demo"),
+        ("adminother", "demo"),
+    ] {
+        let token = KEYSTONE.token(user, project);
+        for target in ["echo", "members", "plain"] {
+            let answer = gateway.ask_as(&token, target, &instance(json!({}))).await;
+            if answer.status == 200 {
+                let_in.push(format!("{user} of {project} at {target}"));
+            }
+        }
+    }
+
+    // An admin's token shows the role `member` as well.
+    assert_eq!(
+        let_in,
+        [
+            "nova of service at echo",
+            "plain of service at plain",
+            "plain of demo at members",
+            "adminother of demo at members",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn two_real_clouds_do_not_know_each_others_tokens() {
+    let (fernet, jws) = (&*KEYSTONE, &*crate::jws::KEYSTONE);
+    let cloud = |name: &str, keystone: &Keystone| {
+        let own = keystone.account("vendordock", "service");
+        format!(
+            "[clouds.{name}.keystone]\nauth_url = \"{}\"\ntimeout_ms = 15000\nusername = \"vendordock\"\n\
+             password = {{ file = \"{name}\" }}\n",
+            own.auth_url
+        )
+    };
+    let configuration = format!(
+        "{}{}{ECHO}clouds = [\"east\", \"west\"]\n",
+        cloud("east", fernet),
+        cloud("west", jws)
+    );
+    let password = |keystone: &Keystone| keystone.account("vendordock", "service").password;
+    let directory = Directory::new()
+        .with("east", password(fernet))
+        .with("west", password(jws));
+    let gateway = Gateway::serve(directory, &configuration).await;
+    let mut statuses = Vec::new();
+
+    for keystone in [fernet, jws] {
+        let token = keystone.token("nova", "service");
+        for path in ["east/echo", "west/echo"] {
+            let answer = gateway.ask_as(&token, path, &instance(json!({}))).await;
+            statuses.push(answer.status);
+        }
+    }
+
+    assert_eq!(statuses, [200, 401, 401, 200]);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::openstack::Keystone;
 use crate::program::{Directory, PATIENCE};
 
 /// One of the tests rotates its keys: the directory holds those of all tokens.
-static KEYSTONE: LazyLock<Keystone> = LazyLock::new(Keystone::start_jws);
+pub(crate) static KEYSTONE: LazyLock<Keystone> = LazyLock::new(Keystone::start_jws);
 
 const REFUSED: &str = r#"401 {"error":{"code":401,"message":"the token is invalid or expired","title":"Unauthorized"}}"#;
 const NOT_ACCEPTED: &str =

@@ -24,6 +24,9 @@ Examples:
 pub(super) struct Request {
     /// The target's name
     target: String,
+    /// The cloud whose nova it would be, where several have a name
+    #[arg(long, value_name = "NAME")]
+    cloud: Option<String>,
     /// Where the gateway listens
     #[arg(long, env = "VENDORDOCK_URL", default_value = "http://127.0.0.1:9090")]
     url: Url,
@@ -79,7 +82,10 @@ impl Request {
         let body = self.body()?;
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("v1").push(&self.target);
+            path.pop_if_empty()
+                .push("v1")
+                .extend(&self.cloud)
+                .push(&self.target);
         } else {
             bail!("--url {} is not the address of a gateway", self.url);
         }

@@ -14,13 +14,16 @@ mod tokens;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::Faults;
+use rustls::ServerConfig;
+
 use crate::server::Server;
+use crate::{Authority, Faults};
 use tokens::{Account, Tokens};
 
 /// A running stand-in for keystone.
 pub struct Keystone {
     server: Server,
+    scheme: &'static str,
     faults: Arc<Faults>,
     state: Arc<Mutex<State>>,
 }
@@ -36,11 +39,22 @@ struct State {
 impl Keystone {
     /// Starts one that knows nobody.
     pub async fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Starts one over TLS, with a certificate of this authority.
+    pub async fn start_tls(authority: &Authority) -> Self {
+        Self::start_with(Some(authority.server_config(&["127.0.0.1"])))
+    }
+
+    fn start_with(tls: Option<Arc<ServerConfig>>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let faults = Arc::new(Faults::default());
         let state = Arc::new(Mutex::new(State::default()));
         let router = http::router(Arc::clone(&state), Arc::clone(&faults));
         Self {
-            server: Server::start(router, None),
+            server: Server::start(router, tls),
+            scheme,
             faults,
             state,
         }
@@ -48,7 +62,7 @@ impl Keystone {
 
     /// What OpenStack calls `auth_url`: `http://127.0.0.1:PORT/v3`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/v3", self.server.port())
+        format!("{}://127.0.0.1:{}/v3", self.scheme, self.server.port())
     }
 
     /// Trouble below the protocol.
