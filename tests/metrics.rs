@@ -2,9 +2,12 @@
 
 use reqwest::Method;
 use serde_json::json;
+use vendordock_stand_ins::Ipa;
 
 use self::exposition::Exposition;
+use crate::callers;
 use crate::gateway::{Answer, Gateway, instance};
+use crate::join;
 use crate::program::Directory;
 use crate::upstream::Upstream;
 
@@ -314,4 +317,44 @@ async fn the_paths_are_told_and_nothing_of_it_is_at_novas_port() {
     assert_eq!(preflight.header("access-control-allow-origin"), "");
     assert_ne!(gateway.get("/metrics").await.status, 200);
     assert_ne!(gateway.get("/log").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_became_of_tokens_connections_and_secrets_is_counted() {
+    let (ipa, keystone) = (Ipa::start().await, callers::keystone().await);
+    let directory = join::directory(&ipa, Ipa::PASSWORD).with("password", "gateway-secret");
+    let configuration = format!(
+        "admin.listen = \"127.0.0.1:0\"\n[keystone]\nauth_url = \"{}\"\nusername = \"vendordock\"\n\
+         password = {{ file = \"password\" }}\n{}",
+        keystone.url(),
+        join::target(&ipa)
+    );
+    let gateway = Gateway::serve(directory, &configuration).await;
+    let nova = callers::nova(&keystone);
+    let member = keystone.issue("plain", "service", &["member"], callers::HOUR);
+    let enrolling = instance(json!({"ipa_enroll": "true"}));
+    for (token, expected) in [
+        (&*nova, 200),
+        (&nova, 200),
+        (&member, 403),
+        ("garbage", 401),
+    ] {
+        let answer = gateway.ask_as(token, "join", &enrolling).await;
+        assert_eq!(answer.status, expected);
+    }
+
+    let told = scrape(&gateway).await;
+    insta::assert_snapshot!(told.told("vendordock_token_validations_total"), @r"
+    outcome=accepted 1
+    outcome=cached 1
+    outcome=rejected 1
+    outcome=wrong_caller 1
+    ");
+    // A hit hands the secret out once more.
+    insta::assert_snapshot!(told.told("vendordock_secrets_issued_total"), @"target=join 2");
+    let open = told.told("vendordock_connections");
+    assert!(
+        open.trim().parse::<u32>().is_ok_and(|open| open > 0),
+        "{open}"
+    );
 }

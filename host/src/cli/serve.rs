@@ -163,6 +163,7 @@ fn entrances(
         sockets: listener::bind(&config.server.listen, &terms, handed_over)?,
         router: server::router(gateway.clone()),
         connections: config.server.connections,
+        metrics: Some(metrics.clone()),
     }];
     announce("listening", &entrances[0].sockets);
     if let Some(admin) = &config.admin {
@@ -182,6 +183,7 @@ fn entrances(
                 server::readiness_route(gateway.clone()),
             ),
             connections: ADMIN_CONNECTIONS,
+            metrics: None,
         });
     }
     Ok(entrances)

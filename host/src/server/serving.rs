@@ -22,6 +22,7 @@ use super::listener::{Socket, Stream};
 use super::systemd;
 use super::tls::Tls;
 use crate::config;
+use crate::telemetry::metrics::Metrics;
 
 /// After a connection could not be accepted, for want of descriptors most likely: to try again at once would keep a core busy
 /// that others need to come to an end.
@@ -39,6 +40,8 @@ pub struct Entrance {
     /// How many of them may be open at once. One for each socket may be accepted beyond that, and waits; further ones
     /// wait in the kernel's queue.
     pub connections: NonZeroU32,
+    /// Where they are counted, if they are.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 /// Serves until `stop_signal` has returned, and then to an orderly end, which a further signal cuts short. `stopping` tells
@@ -61,6 +64,7 @@ pub async fn serve(
             let door = Door {
                 socket,
                 places: places.clone(),
+                metrics: entrance.metrics.clone(),
                 full: Seldom::default(),
                 failed: Seldom::default(),
             };
@@ -102,6 +106,7 @@ pub async fn serve(
 struct Door {
     socket: Socket,
     places: Arc<Semaphore>,
+    metrics: Option<Arc<Metrics>>,
     full: Seldom,
     failed: Seldom,
 }
@@ -116,9 +121,10 @@ impl Door {
                 next = self.next() => next,
             };
             let (connections, watcher) = (connections.clone(), graceful.watcher());
+            let counted = self.metrics.as_ref().map(|metrics| metrics.connection());
             tokio::spawn(async move {
                 connections.serve(stream, watcher).await;
-                drop(place);
+                drop((place, counted));
             });
         }
         // From here on, connections are refused.
