@@ -10,8 +10,11 @@ pub mod tls;
 mod unread;
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -306,18 +309,38 @@ async fn admit(
     deadline: Instant,
 ) -> Result<Caller, Error> {
     let policy = target.map_or(&cloud.accept, |target| &target.accept);
-    let admitted = cloud.auth.admit(parts, policy);
+    let mut admitted = pin!(cloud.auth.admit(parts, policy));
+    if let Some(admitted) = at_once(admitted.as_mut()).await {
+        return Ok(admitted?);
+    }
     match tokio::time::timeout_at(deadline, admitted).await {
         Ok(admitted) => Ok(admitted?),
         Err(_elapsed) => Err(Error::Deadline),
     }
 }
 
+/// What a future gives when it is first polled. A token that is known, and a body that came with its head, need no timer, and
+/// to make one costs a look at the clock and more.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 async fn whole(gateway: &Gateway, body: Body, deadline: Instant) -> Result<Bytes, Error> {
     let limit = gateway.body_limit_bytes;
-    let deadline = deadline.min(Instant::now() + gateway.body_timeout);
-    let read = tokio::time::timeout_at(deadline, to_bytes(body, limit)).await;
-    read.map_err(|_elapsed| Error::Body)?.map_err(|error| {
+    let mut reading = pin!(to_bytes(body, limit));
+    let read = match at_once(reading.as_mut()).await {
+        Some(read) => read,
+        None => {
+            let deadline = deadline.min(Instant::now() + gateway.body_timeout);
+            let read = tokio::time::timeout_at(deadline, reading).await;
+            read.map_err(|_elapsed| Error::Body)?
+        }
+    };
+    read.map_err(|error| {
         let too_long = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if too_long {

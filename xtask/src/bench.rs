@@ -127,24 +127,33 @@ async fn over_http(
     let log = |name: &str| site.directory().join(name);
     let bare = Server::start(on_first_core(baseline).arg("bare"), &log("bare.log"))?;
     let native = Server::start(on_first_core(baseline).arg("native"), &log("native.log"))?;
-    let config = site.directory().join("bench.toml");
-    std::fs::write(&config, configuration)?;
-    let gateway = Server::start(
-        on_first_core(gateway)
-            .arg("serve")
-            .arg("--config")
-            .arg(config),
-        &log("gateway.log"),
-    )?;
+    // A line for each request, as is the default, and none.
+    let mut gateways = Vec::new();
+    for filter in ["info", "warn"] {
+        let config = site.directory().join(format!("{filter}.toml"));
+        let text = format!("{configuration}\n[log]\nfilter = \"{filter}\"\n");
+        std::fs::write(&config, text)?;
+        let mut serve = on_first_core(gateway);
+        serve.arg("serve").arg("--config").arg(config);
+        gateways.push(Server::start(&mut serve, &log(&format!("{filter}.log")))?);
+    }
+    let [logging, quiet] = &gateways[..] else {
+        bail!("two were started");
+    };
 
     let servers = [
         ("bare axum", format!("{}/v1/x", bare.url)),
         (
             "gateway, from its cache",
-            format!("{}/v1/cached", gateway.url),
+            format!("{}/v1/cached", quiet.url),
         ),
         ("axum, the work natively", format!("{}/v1/x", native.url)),
-        ("gateway, a plugin's run", format!("{}/v1/run", gateway.url)),
+        ("gateway, a plugin's run", format!("{}/v1/run", quiet.url)),
+        (
+            "from its cache, logged",
+            format!("{}/v1/cached", logging.url),
+        ),
+        ("a plugin's run, logged", format!("{}/v1/run", logging.url)),
     ];
     let mut loads: Vec<Vec<Load>> = vec![Vec::new(); servers.len()];
     // The first round warms up and is not counted.
@@ -182,6 +191,11 @@ async fn over_http(
     println!(
         "  plugin's run to native     {:>10.2}   (to reach: 0.40)",
         ratio(3, 2)
+    );
+    println!(
+        "  with a line for each in the log: {:.2} and {:.2}",
+        ratio(4, 0),
+        ratio(5, 2)
     );
     Ok(())
 }

@@ -137,6 +137,8 @@ impl Connections {
         let connection = self.http.serve_connection(stream, service);
         let mut connection = pin!(watcher.watch(connection));
         let mut timer = pin!(sleep_until(Instant::now() + self.limits.idle));
+        // A timer keeps whom to wake, which is this task as long as it lives: it is polled when it is new, not at each request.
+        let mut set = false;
         let overdue = poll_fn(|context| {
             if connection.as_mut().poll(context).is_ready() {
                 // Peers come and go as they like, also in the middle of a request.
@@ -148,7 +150,12 @@ impl Connections {
                 }
                 if timer.is_elapsed() || end < timer.deadline() {
                     timer.as_mut().reset(end);
+                    set = false;
                 }
+                if set {
+                    return Poll::Pending;
+                }
+                set = true;
                 ready!(timer.as_mut().poll(context));
             }
             // The handler has its own limits, and its end wakes us.
