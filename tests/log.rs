@@ -6,6 +6,7 @@ use vendordock_stand_ins::Ipa;
 use crate::callers::{self, HOUR, keystone};
 use crate::gateway::{Gateway, instance};
 use crate::join;
+use crate::program::Directory;
 
 /// The lines of one module, as JSON; `log.format` is "json".
 fn lines<'a>(log: &'a str, module: &'a str) -> impl Iterator<Item = Value> + 'a {
@@ -124,4 +125,22 @@ async fn each_handing_out_of_a_secret_has_a_line_of_its_own_without_the_secret()
     };
     assert_eq!(told, [line("miss"), line("hit")]);
     assert!(!log.contains(otp), "{log}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_neither_an_answer_nor_the_end() {
+    let configuration = "auth.require = \"none\"\ntargets.echo.component = \"echo.wasm\"";
+    let mut gateway = Gateway::serve_by(Directory::new(), configuration, |directory, arguments| {
+        directory.spawn_unread(arguments)
+    })
+    .await;
+    let body = instance(json!({}));
+
+    // A pipe holds 64 KiB, and a line is longer than 200 bytes.
+    for _request in 0..1_000 {
+        assert_eq!(gateway.ask("echo", &body).await.status, 200);
+    }
+
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit_code().await, Some(0));
 }

@@ -134,6 +134,12 @@ impl Directory {
         Self::listen(command)
     }
 
+    /// Starts the program with a log that nobody reads: what a pipe holds can be written, and no more.
+    pub(crate) fn spawn_unread(&self, arguments: &[&str]) -> (Child, Lines, Lines) {
+        let first = "mkfifo log && exec 2<>log";
+        Self::listen(self.command_after(first, arguments))
+    }
+
     fn listen(mut command: Command) -> (Child, Lines, Lines) {
         let mut child = command
             .stdout(Stdio::piped())

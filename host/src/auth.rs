@@ -138,23 +138,56 @@ impl Auth {
         }
     }
 
-    /// Lets a request in, or not. A token that was validated before costs one look-up.
+    /// Lets a request in, or not, where nobody has to be asked; none where keystone has to be.
+    pub fn admit_known(
+        &self,
+        parts: &Parts,
+        policy: &Policy,
+    ) -> Option<Result<Caller, Arc<Error>>> {
+        match self.shown(parts) {
+            Ok((caller, None)) => Some(Ok(caller)),
+            Ok((caller, Some((keystone, token)))) => {
+                let token = keystone.known(token)?;
+                Some(caller.with(token, policy))
+            }
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    /// Lets a request in, or not.
     ///
     /// # Errors
     ///
     /// When the caller is turned away.
     pub async fn admit(&self, parts: &Parts, policy: &Policy) -> Result<Caller, Arc<Error>> {
+        match self.shown(parts)? {
+            (caller, None) => Ok(caller),
+            (caller, Some((keystone, token))) => {
+                caller.with(keystone.validate(token).await?, policy)
+            }
+        }
+    }
+
+    /// What a request shows, and the token that keystone has a word on.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a caller, and what is open about him"
+    )]
+    fn shown<'a>(
+        &'a self,
+        parts: &'a Parts,
+    ) -> Result<(Caller, Option<(&'a Arc<Keystone>, &'a [u8])>), Error> {
         let mut caller = Caller::default();
         if let Some(accepted) = &self.certificates {
             let certificate = parts.extensions.get::<Arc<PeerCertificate>>();
             let certificate = certificate.ok_or(Error::NoCertificate)?;
             if !certificate_accepted(certificate, accepted) {
-                return Err(Error::WrongCertificate(certificate.subject.clone()).into());
+                return Err(Error::WrongCertificate(certificate.subject.clone()));
             }
             caller.certificate = Some(certificate.clone());
         }
         if matches!(self.token, TokenProof::None) {
-            return Ok(caller);
+            return Ok((caller, None));
         }
         let token = parts
             .headers
@@ -163,20 +196,26 @@ impl Auth {
             .filter(|token| !token.is_empty())
             .ok_or(Error::NoToken)?;
         match &self.token {
-            TokenProof::Keystone(keystone) => {
-                let token = keystone.validate(token).await?;
-                if !token.is_accepted(policy) {
-                    let wanted = policy.to_string();
-                    return Err(Error::WrongCaller { token, wanted }.into());
-                }
-                caller.token = Some(token);
-            }
+            TokenProof::Keystone(keystone) => Ok((caller, Some((keystone, token)))),
             TokenProof::Static(tokens) => {
                 caller.static_token = Some(tokens.name(token).ok_or(Error::Rejected)?);
+                Ok((caller, None))
             }
-            TokenProof::None => {}
+            TokenProof::None => Ok((caller, None)),
         }
-        Ok(caller)
+    }
+}
+
+impl Caller {
+    /// The caller with what keystone says of his token, where that is enough.
+    fn with(self, token: Arc<Token>, policy: &Policy) -> Result<Self, Arc<Error>> {
+        if token.is_accepted(policy) {
+            let token = Some(token);
+            Ok(Self { token, ..self })
+        } else {
+            let wanted = policy.to_string();
+            Err(Error::WrongCaller { token, wanted }.into())
+        }
     }
 }
 

@@ -28,7 +28,7 @@ const ENTRY_BYTES: usize = 256;
 pub struct Answers {
     /// Compared whole, not by a digest: a kilobyte is compared faster than it is hashed well, and no two bodies can be
     /// taken for one.
-    by_body: Cache<Question, Kept, foldhash::quality::RandomState>,
+    by_body: moka::sync::Cache<Question, Kept, foldhash::quality::RandomState>,
     by_digest: Cache<(u64, [u8; 32]), Kept>,
 }
 
@@ -75,7 +75,7 @@ impl Answers {
         // An answer may stand in both, and its request's body stands in the first.
         let half = bounds.answers_bytes / 2;
         Self {
-            by_body: Cache::builder()
+            by_body: moka::sync::Cache::builder()
                 .max_capacity(half)
                 .weigher(|question: &Question, kept: &Kept| weight(&question.body, kept))
                 .expire_after(AtItsEnd)
@@ -89,8 +89,8 @@ impl Answers {
     }
 
     /// The answer to a body that was seen before.
-    pub async fn get(&self, question: &Question) -> Option<Kept> {
-        self.by_body.get(question).await
+    pub fn get(&self, question: &Question) -> Option<Kept> {
+        self.by_body.get(question)
     }
 
     /// The answer to a request, and whether it is a kept one, or that of the run under way, or that of `run`. A failure
@@ -146,7 +146,7 @@ impl Answers {
             body: Bytes::copy_from_slice(&question.body),
             ..question
         };
-        self.by_body.insert(question, kept).await;
+        self.by_body.insert(question, kept);
         Ok((answer, state))
     }
 }
@@ -217,9 +217,9 @@ mod tests {
             .await
             .expect("an answer");
 
-        assert!(answers.get(&question(1, "body")).await.is_some());
-        assert!(answers.get(&question(2, "body")).await.is_none());
-        assert!(answers.get(&question(1, "Body")).await.is_none());
+        assert!(answers.get(&question(1, "body")).is_some());
+        assert!(answers.get(&question(2, "body")).is_none());
+        assert!(answers.get(&question(1, "Body")).is_none());
     }
 
     #[tokio::test]
@@ -237,7 +237,7 @@ mod tests {
             .await;
         let (kept, state) = again.expect("the kept one");
         assert_eq!((&*kept.body, state), (&b"{}"[..], CacheState::Hit));
-        assert!(answers.get(&question(1, " body")).await.is_some());
+        assert!(answers.get(&question(1, " body")).is_some());
     }
 
     #[tokio::test]
@@ -258,7 +258,7 @@ mod tests {
 
         ask().await.expect("an answer");
         assert_eq!(runs.load(Ordering::Relaxed), 2);
-        assert!(answers.get(&question(1, "body")).await.is_none());
+        assert!(answers.get(&question(1, "body")).is_none());
     }
 
     #[tokio::test]

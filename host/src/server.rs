@@ -9,7 +9,9 @@ pub mod systemd;
 pub mod tls;
 mod unread;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,14 +20,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
@@ -34,6 +36,7 @@ pub use self::peer::PeerCertificate;
 pub use self::serving::{Entrance, serve};
 use crate::auth::Caller;
 use crate::cache::Kept;
+use crate::config::Policy;
 use crate::dispatch::{Cloud, Gateway, Target};
 use crate::error::{Error, Fault, chain};
 use crate::telemetry::metrics::{CacheState, Requests, TargetMetrics};
@@ -66,9 +69,12 @@ struct Asked<'a> {
 
 /// A request's name and moment. Every handler takes one, and answers through it, so that every answer carries the id.
 struct Arrival {
-    request_id: String,
+    request_id: RequestId,
     at: Instant,
 }
+
+/// `req-` and a UUID, as all of OpenStack has it. In place, since every request has one.
+struct RequestId([u8; 40]);
 
 /// All routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -114,9 +120,28 @@ impl<S: Sync> FromRequestParts<S> for Arrival {
 
     async fn from_request_parts(_parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         Ok(Self {
-            request_id: format!("req-{}", uuid::Uuid::new_v4()),
+            request_id: RequestId::new(),
             at: Instant::now(),
         })
+    }
+}
+
+impl RequestId {
+    fn new() -> Self {
+        let mut id = *b"req-00000000-0000-0000-0000-000000000000";
+        uuid::Uuid::new_v4().hyphenated().encode_lower(&mut id[4..]);
+        Self(id)
+    }
+
+    fn as_str(&self) -> &str {
+        // Digits, letters and dashes.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 
@@ -130,7 +155,7 @@ impl Arrival {
     fn span(&self, cloud: &str, target: &str) -> Span {
         tracing::info_span!(
             "request",
-            request.id = self.request_id,
+            request.id = self.request_id.as_str(),
             caller = field::Empty,
             vendordata.cloud = cloud,
             vendordata.target = target,
@@ -142,8 +167,7 @@ impl Arrival {
     /// An answer with its id, which keystoneauth logs.
     fn named(&self, response: impl IntoResponse) -> Response {
         let mut response = response.into_response();
-        // An id is hexadecimal digits and dashes.
-        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+        if let Ok(id) = HeaderValue::from_bytes(&self.request_id.0) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
@@ -179,7 +203,7 @@ impl Arrival {
         asked.metrics.requests.answered(self.at.elapsed());
         tracing::info!(
             target: REQUESTS,
-            { request.id = self.request_id,
+            { request.id = self.request_id.as_str(),
             caller = %asked.caller,
             vendordata.cloud = asked.cloud,
             vendordata.target = asked.target,
@@ -194,7 +218,7 @@ impl Arrival {
             asked.metrics.secret_issued();
             tracing::info!(
                 target: AUDIT,
-                { request.id = self.request_id,
+                { request.id = self.request_id.as_str(),
                 caller = %asked.caller,
                 vendordata.cloud = asked.cloud,
                 vendordata.target = asked.target,
@@ -213,27 +237,27 @@ impl Arrival {
 async fn in_unnamed_cloud(
     arrival: Arrival,
     State(gateway): State<Arc<Gateway>>,
-    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    match name {
-        Ok(Path(name)) => answer(&gateway, &arrival, UNNAMED_CLOUD, &name, request).await,
-        // A name that is no text, percent-encoded.
-        Err(_rejected) => arrival.no_such_path(&gateway),
-    }
+    answer(&gateway, &arrival, request, |path| {
+        let (_, name) = path.rsplit_once('/')?;
+        Some((UNNAMED_CLOUD.into(), decoded(name)?))
+    })
+    .await
 }
 
 /// Answers nova's POST to `/v1/{cloud}/{target}`.
 async fn in_cloud(
     arrival: Arrival,
     State(gateway): State<Arc<Gateway>>,
-    names: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Response {
-    match names {
-        Ok(Path((cloud, name))) => answer(&gateway, &arrival, &cloud, &name, request).await,
-        Err(_rejected) => arrival.no_such_path(&gateway),
-    }
+    answer(&gateway, &arrival, request, |path| {
+        let (path, name) = path.rsplit_once('/')?;
+        let (_, cloud) = path.rsplit_once('/')?;
+        Some((decoded(cloud)?, decoded(name)?))
+    })
+    .await
 }
 
 /// Answers at novajoin's own address.
@@ -242,37 +266,55 @@ async fn novajoin(
     State(gateway): State<Arc<Gateway>>,
     request: Request,
 ) -> Response {
-    answer(&gateway, &arrival, UNNAMED_CLOUD, NOVAJOIN_TARGET, request).await
+    answer(&gateway, &arrival, request, |_path| {
+        Some((UNNAMED_CLOUD.into(), NOVAJOIN_TARGET.into()))
+    })
+    .await
 }
 
+/// A name in a path. The router has matched its segments already; axum's own extractor would copy each into a string.
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    // None for what is no text, percent-encoded.
+    percent_decode_str(segment).decode_utf8().ok()
+}
+
+/// Answers one request. What an answer from the cache does not need is in futures of its own, boxed: axum copies a handler's
+/// future when it is made, and it is as large as the largest thing that it may wait for.
 async fn answer(
     gateway: &Arc<Gateway>,
     arrival: &Arrival,
-    cloud_name: &str,
-    name: &str,
     request: Request,
+    names: impl FnOnce(&str) -> Option<(Cow<'_, str>, Cow<'_, str>)>,
 ) -> Response {
-    let Some(cloud) = gateway.clouds.get(cloud_name) else {
+    let (parts, body) = request.into_parts();
+    let Some((cloud_name, name)) = names(parts.uri.path()) else {
         return arrival.no_such_path(gateway);
     };
-    let target = cloud.targets.get(name);
+    let Some(cloud) = gateway.clouds.get(&*cloud_name) else {
+        return arrival.no_such_path(gateway);
+    };
+    let target = cloud.targets.get(&*name);
     let requests = target.map_or(&cloud.no_target, |target| &target.metrics.requests);
     let deadline = arrival.at + target.map_or(DEFAULT_TIMEOUT, |target| target.timeout);
-    let (parts, body) = request.into_parts();
     // Before the body is read, and before anything is said of which targets there are.
-    let caller = match admit(cloud, target, &parts, deadline).await {
+    let policy = target.map_or(&cloud.accept, |target| &target.accept);
+    let admitted = match cloud.auth.admit_known(&parts, policy) {
+        Some(admitted) => admitted.map_err(Error::from),
+        None => Box::pin(admit(cloud, policy, &parts, deadline)).await,
+    };
+    let caller = match admitted {
         Ok(caller) => caller,
         Err(error) => {
-            return arrival.refuse(requests, &arrival.span(cloud_name, name), &error);
+            return arrival.refuse(requests, &arrival.span(&cloud_name, &name), &error);
         }
     };
     let refuse = |error| {
-        let span = arrival.span(cloud_name, name);
+        let span = arrival.span(&cloud_name, &name);
         span.record("caller", field::display(&caller));
         arrival.refuse(requests, &span, &error)
     };
     let Some(target) = target else {
-        return refuse(Error::UnknownTarget(name.to_owned()));
+        return refuse(Error::UnknownTarget(name.to_string()));
     };
     let body = match whole(gateway, body, deadline).await {
         Ok(body) => body,
@@ -280,47 +322,60 @@ async fn answer(
     };
     let asked = Asked {
         caller: &caller,
-        cloud: cloud_name,
-        target: name,
+        cloud: &cloud_name,
+        target: &name,
         metrics: &target.metrics,
     };
-    if let Some(kept) = gateway.kept(target, &body).await {
+    if let Some(kept) = gateway.kept(target, &body) {
         return arrival.answer(&asked, &kept, CacheState::Hit);
     }
-    let span = arrival.span(cloud_name, name);
-    span.record("caller", field::display(&caller));
-    let traceparent = trace_context::adopt(&span, &parts.headers);
-    let answer = gateway.answer(target, &body, &arrival.request_id, traceparent, deadline);
+    let headers = &parts.headers;
+    Box::pin(new_answer(
+        gateway, arrival, &asked, target, body, headers, deadline,
+    ))
+    .await
+}
+
+/// Answers what no kept answer is known to answer.
+async fn new_answer(
+    gateway: &Arc<Gateway>,
+    arrival: &Arrival,
+    asked: &Asked<'_>,
+    target: &Target,
+    body: Bytes,
+    headers: &HeaderMap,
+    deadline: Instant,
+) -> Response {
+    let span = arrival.span(asked.cloud, asked.target);
+    span.record("caller", field::display(asked.caller));
+    let traceparent = trace_context::adopt(&span, headers);
+    let request_id = arrival.request_id.as_str();
+    let answer = gateway.answer(target, &body, request_id, traceparent, deadline);
     let outcome = answer.instrument(span.clone()).await;
     // A run computes without a pause. Whoever else is ready goes first, and answers of one burst leave together: a peer that
     // sleeps is woken once for them all, which on one machine costs more than a run (docs/performance.md).
     tokio::task::yield_now().await;
     match outcome {
-        Ok((kept, state)) => arrival.answer(&asked, &kept, state),
-        Err(error) => arrival.refuse(requests, &span, &error),
+        Ok((kept, state)) => arrival.answer(asked, &kept, state),
+        Err(error) => arrival.refuse(&asked.metrics.requests, &span, &error),
     }
 }
 
-/// Lets the caller in, by the target's policy. A target that is not there has the cloud's.
+/// Lets the caller in who is not known yet, or not.
 async fn admit(
     cloud: &Cloud,
-    target: Option<&Arc<Target>>,
+    policy: &Policy,
     parts: &Parts,
     deadline: Instant,
 ) -> Result<Caller, Error> {
-    let policy = target.map_or(&cloud.accept, |target| &target.accept);
-    let mut admitted = pin!(cloud.auth.admit(parts, policy));
-    if let Some(admitted) = at_once(admitted.as_mut()).await {
-        return Ok(admitted?);
-    }
-    match tokio::time::timeout_at(deadline, admitted).await {
+    match tokio::time::timeout_at(deadline, cloud.auth.admit(parts, policy)).await {
         Ok(admitted) => Ok(admitted?),
         Err(_elapsed) => Err(Error::Deadline),
     }
 }
 
-/// What a future gives when it is first polled. A token that is known, and a body that came with its head, need no timer, and
-/// to make one costs a look at the clock and more.
+/// What a future gives when it is first polled. A body that came with its head needs no timer, and to make one costs a look at the
+/// clock and more.
 async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use url::Url;
 
-use self::known::{AtItsEnd, Known, Stranger};
+use self::known::{AtItsEnd, Known, Stranger, Welcome};
 use self::online::Online;
 use self::wire::ANSWER_BYTES;
 use super::jws::{self, Claims, Verifier};
@@ -54,7 +54,7 @@ pub struct Keystone {
     believed_for: Duration,
     rejected_for: Duration,
     grace: Duration,
-    welcome: Cache<[u8; 32], Known>,
+    welcome: Welcome,
     strangers: Cache<[u8; 32], Stranger>,
     metrics: Arc<CloudMetrics>,
     /// Tokens that are being validated, each once.
@@ -146,10 +146,7 @@ impl Keystone {
             believed_for: milliseconds(config.token_cache_ms),
             rejected_for: milliseconds(config.rejected_cache_ms),
             grace: milliseconds(config.grace_ms),
-            welcome: Cache::builder()
-                .max_capacity(remembered)
-                .expire_after(AtItsEnd)
-                .build(),
+            welcome: Welcome::new(usize::try_from(remembered).unwrap_or(usize::MAX)),
             strangers: Cache::builder()
                 .max_capacity(remembered)
                 .expire_after(AtItsEnd)
@@ -182,6 +179,20 @@ impl Keystone {
         }
     }
 
+    /// What a token proves that was validated before. None says nothing of it.
+    pub fn known(&self, token: &[u8]) -> Option<Arc<Token>> {
+        if token.len() > LONGEST_TOKEN_BYTES {
+            return None;
+        }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let known = self.welcome.get(&digest)?;
+        if known.keys != self.keys() || known.believed_until <= Instant::now() {
+            return None;
+        }
+        self.metrics.validated(Validation::Cached);
+        Some(known.token)
+    }
+
     /// What a good token proves. Whether that is enough is for the caller to say.
     ///
     /// # Errors
@@ -195,7 +206,7 @@ impl Keystone {
         let digest: [u8; 32] = Sha256::digest(token).into();
         // Before the token is checked: should they change meanwhile, it is checked again the next time.
         let keys = self.keys();
-        let known = self.welcome.get(&digest).await;
+        let known = self.welcome.get(&digest);
         let known = known.filter(|known| known.keys == keys);
         if let Some(known) = &known
             && Instant::now() < known.believed_until
@@ -343,7 +354,7 @@ impl Keystone {
         match answer {
             Err(error) => Verdict::Unknown(error.into()),
             Ok(None) => {
-                self.welcome.invalidate(&digest).await;
+                self.welcome.remove(&digest);
                 self.strangers.insert(digest, rejected).await;
                 Verdict::Told(None)
             }
@@ -376,9 +387,9 @@ impl Keystone {
                 good_until: now + left.min(self.believed_for + self.grace),
                 keys,
             };
-            self.welcome.insert(digest, known).await;
+            self.welcome.insert(digest, &known);
         } else {
-            self.welcome.invalidate(&digest).await;
+            self.welcome.remove(&digest);
             let stranger = Stranger {
                 token: Some(token),
                 until: believed_until,

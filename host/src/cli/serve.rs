@@ -118,6 +118,7 @@ async fn serve(parts: Parts) -> anyhow::Result<()> {
         gateway = assembly::gateway(&config, clouds, &mut metrics) => Arc::new(gateway?),
         () = stop_signal() => return Ok(()),
     };
+    metrics.collect(telemetry.dropped_lines());
     let metrics = Arc::new(metrics);
     let entrances = entrances(&config, &gateway, &metrics, telemetry, &mut handed_over)?;
     for name in config.clouds.keys() {

@@ -147,6 +147,7 @@ mod tests {
     use super::*;
     use crate::error::Fault;
     use crate::plugin::Engine;
+    use crate::telemetry::DroppedLines;
 
     /// The names that an operator types: those of the samples, but for what a histogram adds.
     fn names(text: &str) -> BTreeSet<String> {
@@ -167,6 +168,8 @@ mod tests {
         let engine = Engine::new(&crate::config::Engine::default()).expect("an engine");
         let mut metrics = Metrics::default();
         metrics.collect(engine.pool());
+        let (log, _writes) = tracing_appender::non_blocking(std::io::sink());
+        metrics.collect(DroppedLines(log.error_counter()));
         let (_target, _cloud) = (metrics.target("c", "t"), metrics.cloud("c"));
 
         let manual = include_str!("../../../docs/metrics.md");
