@@ -85,7 +85,7 @@ async fn a_session_that_was_opened_for_one_cloud_is_not_used_for_another() {
             [targets.fetch]
             component = "fetch.wasm"
             clouds = ["east", "west"]
-            egress = ["{url}"]
+            egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
             [targets.fetch.credentials.key]
             secret = {{ file = "key" }}
             origins = ["{url}"]

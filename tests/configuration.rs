@@ -86,7 +86,7 @@ require = "nobody"
 [targets.join]
 component = "join.wasm"
 timeout_ms = "4 s"
-egress = ["https://ipa.example.test/ipa"]
+egress = ["https://IPA.example.test"]
 
 [targets.static]
 component = "echo.wasm"
@@ -104,7 +104,7 @@ component = "echo.wasm"
     vendordock.toml:3: server.body_limit: unknown key `body_limit`; did you mean `body_limit_bytes`?
     vendordock.toml:6: auth.require: unknown variant `nobody`, expected one of `keystone`, `client-certificate`, `static-token`, `none`
     vendordock.toml:10: targets.join.timeout_ms: invalid type: string "4 s", expected a nonzero u32
-    vendordock.toml:11: targets.join.egress: `https://ipa.example.test/ipa` is not an origin; write `https://ipa.example.test`
+    vendordock.toml:11: targets.join.egress: `https://IPA.example.test` is not how a rule is written; write `https://ipa.example.test`
     vendordock.toml:13: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
     vendordock.toml:16: targets.echo: the key `component` is missing
     "#);

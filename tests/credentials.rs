@@ -58,7 +58,10 @@ async fn a_credential_goes_to_its_own_origins_only() {
         auth.require = "none"
         [targets.fetch]
         component = "fetch.wasm"
-        egress = ["{own}", "{other}"]
+        egress = [
+            {{ to = "{own}", networks = ["127.0.0.0/8"] }},
+            {{ to = "{other}", networks = ["127.0.0.0/8"] }},
+        ]
         [targets.fetch.credentials.key]
         secret = {{ file = "key" }}
         origins = ["{own}"]

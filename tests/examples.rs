@@ -48,7 +48,8 @@ fn what_the_example_shows_as_a_default_is_the_default() {
                 "username",
                 "password",
                 "component",
-                "egress",
+                "to",
+                "networks",
                 "secret",
                 "origins",
                 "domain",
@@ -83,6 +84,8 @@ fn the_example_of_a_configuration_has_every_key_there_is() {
         "admin",
         "traces",
         "targets.join",
+        "[targets.join.egress]",
+        "targets.join.egress_limits",
         "targets.join.credentials.ipa",
     ];
 
@@ -111,6 +114,8 @@ fn the_example_of_a_configuration_has_every_key_there_is() {
                 "client_certificate",
                 "config",
                 "credentials",
+                "egress",
+                "egress_limits",
                 "jws",
                 "static_tokens",
                 "tls",

@@ -25,7 +25,7 @@ pub(crate) fn target(ipa: &Ipa) -> String {
         [targets.join]
         component = "join.wasm"
         timeout_ms = 2000
-        egress = ["{url}"]
+        egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
         ca_file = "ipa-ca.pem"
         [targets.join.credentials.ipa]
         secret = {{ file = "ipa-password" }}

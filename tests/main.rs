@@ -4,6 +4,7 @@
 //! are stand-ins on loopback; in `nova` and `jws`, nova and keystone are the real ones.
 
 mod bodies;
+mod breaker;
 mod cache;
 mod callers;
 mod clouds;
@@ -12,12 +13,15 @@ mod configuration;
 mod credentials;
 mod edge;
 mod egress;
+mod egress_addresses;
+mod egress_rules;
 mod examples;
 mod front_door;
 mod join;
 mod jws;
 mod keystone;
 mod keystone_under_load;
+mod limits;
 mod listening;
 mod loading;
 mod log;
@@ -26,12 +30,15 @@ mod nova;
 mod overload;
 mod plugins;
 mod policies;
+mod redirects;
 mod secrets;
 mod slow;
 mod static_tokens;
 mod stopping;
 mod tls;
 mod traces;
+mod upstreams;
+mod wasi_http;
 
 mod gateway;
 mod openstack;

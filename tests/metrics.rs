@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use vendordock_stand_ins::Ipa;
 
-use self::exposition::Exposition;
+pub(crate) use self::exposition::Exposition;
 use crate::callers;
 use crate::gateway::{Answer, Gateway, instance};
 use crate::join;
@@ -43,7 +43,7 @@ async fn known_requests_are_counted_exactly() {
         timeout_ms = 200
         [targets.fetch]
         component = "fetch.wasm"
-        egress = ["{}"]
+        egress = [{{ to = "{}", networks = ["127.0.0.0/8"] }}]
         cache_max_ttl_ms = 0
         "#,
         upstream.url()
@@ -260,7 +260,7 @@ async fn turned_up_while_it_runs_the_log_still_has_no_secret() {
         {ADMIN}
         [targets.fetch]
         component = "fetch.wasm"
-        egress = ["{url}"]
+        egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
         [targets.fetch.credentials.key]
         secret = {{ file = "key" }}
         origins = ["{url}"]

@@ -16,7 +16,7 @@ async fn gateway(url: &str) -> Gateway {
         auth.require = "none"
         [targets.fetch]
         component = "fetch.wasm"
-        egress = ["{url}"]
+        egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
         timeout_ms = 20000
         concurrent_calls = 1
         waiting_calls = 1
@@ -80,7 +80,7 @@ async fn an_answer_from_the_cache_is_not_refused_for_load() {
         auth.require = "none"
         [targets.fetch]
         component = "fetch.wasm"
-        egress = ["{url}"]
+        egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
         timeout_ms = 20000
         concurrent_calls = 1
         waiting_calls = 0

@@ -107,7 +107,7 @@ async fn everything(format: &str) -> Said {
         component = "answers.wasm"
         [targets.fetch]
         component = "fetch.wasm"
-        egress = ["{upstream}"]
+        egress = [{{ to = "{upstream}", networks = ["127.0.0.0/8"] }}]
         [targets.fetch.credentials.key]
         secret = {{ file = "key" }}
         origins = ["{upstream}"]

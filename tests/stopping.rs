@@ -17,7 +17,7 @@ async fn a_call_that_runs_when_the_gateway_is_told_to_stop_still_gets_its_answer
         let mut gateway = Gateway::start(&format!(
             r#"
             auth.require = "none"
-            targets.fetch = {{ component = "fetch.wasm", egress = ["{url}"] }}
+            targets.fetch = {{ component = "fetch.wasm", egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}] }}
             "#,
         ))
         .await;
@@ -50,7 +50,7 @@ async fn a_call_that_does_not_end_holds_up_the_stop_no_longer_than_configured() 
         r#"
         server.shutdown_timeout_ms = 300
         auth.require = "none"
-        targets.fetch = {{ component = "fetch.wasm", egress = ["{url}"], timeout_ms = 60000 }}
+        targets.fetch = {{ component = "fetch.wasm", egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}], timeout_ms = 60000 }}
         "#,
     ))
     .await;
@@ -129,7 +129,7 @@ async fn a_second_signal_ends_the_waiting_for_requests_that_run() {
         r#"
         server.shutdown_timeout_ms = 60000
         auth.require = "none"
-        targets.fetch = {{ component = "fetch.wasm", egress = ["{url}"], timeout_ms = 60000 }}
+        targets.fetch = {{ component = "fetch.wasm", egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}], timeout_ms = 60000 }}
         "#,
     ))
     .await;

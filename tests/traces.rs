@@ -118,7 +118,7 @@ async fn a_collector_gets_the_spans_of_a_request_under_the_callers_trace_and_nob
         log.filter = "off"
         traces.otlp_endpoint = "{}"
         traces.sample_ratio = 0.0
-        targets.fetch = {{ component = "fetch.wasm", egress = ["{}"] }}
+        targets.fetch = {{ component = "fetch.wasm", egress = [{{ to = "{}", networks = ["127.0.0.0/8"] }}] }}
         targets.echo = {{ component = "echo.wasm", user_data = true }}
         "#,
         collector.url,

@@ -30,6 +30,15 @@ impl Upstream {
         format!("http://{address}")
     }
 
+    /// Whether somebody has connected whose request was not taken yet.
+    pub(crate) async fn has_another(&self) -> bool {
+        // Who came before this one is accepted before it.
+        let address = self.0.local_addr().expect("it is bound");
+        let own = TcpStream::connect(address).await.expect("it listens");
+        let (_, first) = self.0.accept().await.expect("somebody came");
+        first != own.local_addr().expect("it is connected")
+    }
+
     /// The next request, once it is there.
     pub(crate) async fn next(&self) -> Waiting {
         let arriving = async {
@@ -53,6 +62,37 @@ impl Waiting {
             .filter_map(|line| line.split_once(": "));
         let pair = pairs.find(|(given, _)| given.eq_ignore_ascii_case(name));
         pair.map_or("", |(_, value)| value)
+    }
+
+    /// Answers with a body, and waits for the next request on the same connection.
+    pub(crate) async fn answer_and_wait(mut self, body: &str) -> Self {
+        self = self.answer_open(body).await;
+        let arriving = read(&mut self.stream);
+        let request = tokio::time::timeout(PATIENCE, arriving)
+            .await
+            .expect("a request arrives in time")
+            .expect("the connection holds");
+        Self { request, ..self }
+    }
+
+    /// Answers with a body, and leaves the connection open.
+    pub(crate) async fn answer_open(mut self, body: &str) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        self.write(format!("{head}{body}").as_bytes()).await;
+        self
+    }
+
+    /// Writes these bytes, and tells whether the other side still takes any.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Waits until the other side closes.
+    pub(crate) async fn closed(mut self) {
+        let closing = async { while matches!(self.stream.read(&mut [0; 64]).await, Ok(1..)) {} };
+        tokio::time::timeout(PATIENCE, closing)
+            .await
+            .expect("the connection is given up in time");
     }
 
     /// Answers with a status line's rest, more header lines if any, and a body; then closes.

@@ -5,15 +5,19 @@
 //! `Config` checks nothing again.
 
 mod auth;
+mod breaker;
 mod cloud;
 mod credential;
+mod destination;
 mod document;
 mod keystone;
 mod listener;
 mod name;
+pub mod network;
 mod one_or_many;
 mod origin;
 mod policy;
+mod rule;
 mod secret;
 mod server;
 mod target;
@@ -25,16 +29,20 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use self::auth::{Auth, ClientCertificate, Proof, Require, Subject, TokenHash};
+pub use self::breaker::Breaker;
 pub use self::cloud::Cloud;
 pub use self::credential::Credential;
+pub use self::destination::{Destination, Error as DestinationError};
 pub use self::document::{Document, Fault};
 pub use self::keystone::{
     Account, ApplicationCredential, AuthUrl, Jws, JwsAlgorithm, JwsMode, Keystone,
 };
 pub use self::listener::{Listener, Listeners};
 pub use self::name::{CloudName, TargetName};
+pub use self::network::Networks;
 pub use self::origin::Origin;
 pub use self::policy::{Policy, Project, Reference, User};
+pub use self::rule::{ClientIdentity, Connection, EgressLimits, METHODS, Rule};
 pub use self::secret::{Error as SecretError, SecretSource};
 pub use self::server::{
     Admin, Cache, Engine, Filter, HeaderBytes, Log, LogFormat, Mode, Server, Tls, Traces,
@@ -240,7 +248,7 @@ require = "none"
 [targets.join]
 component = "join.wasm"
 timeout_ms = 0
-egress = ["https://ipa.example.test/ipa", "https://ok.example.test"]
+egress = ["https://IPA.example.test", "https://ok.example.test"]
 colour = "blue"
 
 [targets.static]
@@ -253,8 +261,8 @@ timeout_ms = 10
         vendordock.toml:2: server.lisen: unknown key `lisen`; did you mean `listen`?
         vendordock.toml:3: server.body_limit_bytes: invalid type: string "many", expected usize
         vendordock.toml:10: targets.join.timeout_ms: invalid value: integer `0`, expected a nonzero u32
-        vendordock.toml:11: targets.join.egress: `https://ipa.example.test/ipa` is not an origin; write `https://ipa.example.test`
-        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, credentials, egress, memory_bytes, response_bytes, timeout_ms, user_data, waiting_calls
+        vendordock.toml:11: targets.join.egress: `https://IPA.example.test` is not how a rule is written; write `https://ipa.example.test`
+        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, resolve, response_bytes, response_depth, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
         vendordock.toml:14: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
         vendordock.toml:17: targets.other: the key `component` is missing
         "#);
@@ -296,6 +304,6 @@ egress = ["https://ipa.example.test"]
 secret = { file = "password" }
 origins = ["https://elsewhere.example.test"]
 "#;
-        insta::assert_snapshot!(faults(text), @"vendordock.toml:8: targets.join.credentials.ipa.origins: `https://elsewhere.example.test` is not among the target's `egress` origins");
+        insta::assert_snapshot!(faults(text), @"vendordock.toml:8: targets.join.credentials.ipa.origins: no rule of the target's `egress` leads to `https://elsewhere.example.test`");
     }
 }

@@ -1,74 +1,86 @@
-//! Where a plugin may connect, and how a credential gets on the wire.
+//! Where a plugin may send requests, and how a credential gets on the wire.
 //!
-//! A plugin has no sockets: `http.send` and `http.send-with` end here, and nothing else leaves the gateway on its
-//! behalf. Every request is checked against the target's origins first. A credential is checked against its own origins as
-//! well, so that a secret for one upstream cannot be sent to another that the target may also call.
+//! A plugin has no sockets. `http.send`, `http.send-with` and `wasi:http` end in [`Egress::dispatch`], and nothing else leaves
+//! the gateway on a plugin's behalf. Each request, and each hop of a redirect, passes `send` there:
 //!
-//! Redirects are handed back to the plugin. If it follows one, that is a new request, checked anew.
+//! 1. it is counted;
+//! 2. a rule of the target covers its URL and its method;
+//! 3. a credential goes to its own origins only, so that a secret for one upstream cannot be sent to another that the
+//!    target may also call;
+//! 4. the name is resolved here, and the connection is made to an address that the rule permits (`resolver.rs`);
+//! 5. bodies, times and what the call may send in all are bounded.
 //!
-//! Connections are shared by the calls of one target, and by nothing else. Cookies that come back from a log-in
-//! stay here, by target, credential and origin; the plugin sees neither them nor the secret.
+//! The client is reqwest's. It connects to what our resolver hands it and resolves nothing itself, but for a URL whose host is an
+//! address: such a URL is checked here, before. Redirects, where other clients are led past such checks, it is told to leave
+//! to us. hyper alone would take the same hooks, and leave us to write pools, cookies and TLS again.
+//!
+//! Answers are not decompressed, so that what is counted is what takes memory.
+//!
+//! Cookies that come back from a log-in stay here, by target, credential and origin; the plugin sees neither them
+//! nor the secret.
 
+mod clients;
 mod credential;
 mod failure;
+mod proposal;
+mod redirect;
+mod request;
+mod resolver;
 mod session;
+mod spending;
+#[cfg(test)]
+mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method};
-use tokio::time::Instant;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument as _, Span, field};
-use url::Url;
+use url::{Host, Url};
 
+use self::clients::Clients;
 pub use self::credential::{Credential, Scheme};
 pub use self::failure::RequestError;
 use self::failure::failed;
-use self::session::Session;
-use crate::config::{self, Origin};
+use self::redirect::MOST_REDIRECTS;
+pub(crate) use self::request::is_reserved;
+pub use self::request::{Body, Incoming, Outgoing, Unfinished};
+use self::request::{checked_headers, checked_url};
+use self::resolver::Names;
+pub use self::spending::Spending;
+use crate::config::{self, Origin, Rule};
 use crate::telemetry::metrics::{EgressOutcome, TargetMetrics};
 use crate::telemetry::{trace_context, traces};
 use crate::trust;
-
-/// The longest answer of an upstream.
-const RESPONSE_BYTES: usize = 1 << 20;
-
-/// The longest request body of a plugin.
-const REQUEST_BYTES: usize = 1 << 20;
 
 /// What a plugin has left when its upstream did not answer in time, to say so: else the call would end at its deadline
 /// with the plugin to blame.
 const TIME_TO_REPORT: Duration = Duration::from_millis(50);
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What the gateway sets itself, or what concerns one connection only. A plugin that could set these could
-/// speak for another host or smuggle a second request.
-const RESERVED_HEADERS: [&str; 12] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// One target's way out.
 pub struct Egress {
-    origins: Vec<Origin>,
+    rules: Vec<Rule>,
     credentials: HashMap<String, Credential>,
-    anonymous: Client,
-    /// A client with a cookie jar of its own for each credential and each of its origins.
-    sessions: HashMap<(String, Origin), Client>,
+    clients: Clients,
     metrics: Arc<TargetMetrics>,
+}
+
+/// What a call leaves to its requests.
+#[derive(Clone)]
+pub struct Within {
+    /// What it may send in all.
+    pub spending: Arc<Spending>,
+    /// For upstreams.
+    pub traceparent: Option<Arc<str>>,
+    /// Its end.
+    pub deadline: Instant,
 }
 
 /// Why a target's way out could not be made ready.
@@ -85,35 +97,45 @@ pub enum Error {
     /// The authority's certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] trust::Error),
+    /// A rule's client certificate or its key is not there, or not ours to read.
+    #[error("client_certificate: {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// They are damaged.
+    #[error(
+        "client_certificate: {certificate_file} and {key_file} hold no certificate and key in PEM"
+    )]
+    Identity {
+        /// Where the certificate should be.
+        certificate_file: PathBuf,
+        /// Where the key should be.
+        key_file: PathBuf,
+        /// What the client says.
+        source: reqwest::Error,
+    },
     /// The client could not be built.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
 }
 
-/// A plugin's request.
-pub struct Outgoing {
-    /// The method.
-    pub method: Method,
-    /// Absolute.
-    pub url: String,
-    /// The plugin's own headers.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// The whole body.
-    pub body: Option<Vec<u8>>,
-    /// The plugin's own limit; the deadline of the call holds on top.
-    pub timeout_ms: Option<u32>,
-    /// How many redirects the plugin wants followed.
-    pub max_redirects: u8,
+/// One request on its way, which a redirect may lead on.
+struct Hop {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Body,
+    auth: Option<(Credential, Scheme)>,
 }
 
-/// An upstream's answer.
-pub struct Incoming {
-    /// The status code.
-    pub status: u16,
-    /// All headers; without `Set-Cookie` when a credential was used.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// The whole body.
-    pub body: Vec<u8>,
+/// An answer as it came.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
 }
 
 impl Egress {
@@ -123,59 +145,49 @@ impl Egress {
     ///
     /// When one of them cannot be had.
     pub(crate) fn new(target: &config::Target, metrics: Arc<TargetMetrics>) -> Result<Self, Error> {
-        let certificates = match &target.ca_file {
-            Some(path) => Some(trust::authorities(path)?),
-            None => None,
-        };
-        let builder = || {
-            let builder = Client::builder()
-                // A redirect is the plugin's to follow, and the environment's proxies are not the target's origins.
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .referer(false)
-                .connect_timeout(CONNECT_TIMEOUT);
-            match &certificates {
-                Some(certificates) => builder.tls_certs_only(certificates.clone()),
-                None => builder,
-            }
-        };
+        Self::with_names(target, metrics, Names::new(target.resolve.clone()))
+    }
+
+    fn with_names(
+        target: &config::Target,
+        metrics: Arc<TargetMetrics>,
+        names: Names,
+    ) -> Result<Self, Error> {
         let mut credentials = HashMap::new();
-        let mut sessions = HashMap::new();
         for (name, configured) in &target.credentials {
             let credential =
                 Credential::read(name, configured).map_err(|source| Error::Secret {
                     name: name.clone(),
                     source,
                 })?;
-            for origin in &configured.origins {
-                let session = Arc::new(Session::default());
-                let client = builder()
-                    .cookie_provider(session)
-                    .build()
-                    .map_err(Error::Client)?;
-                sessions.insert((name.clone(), origin.clone()), client);
-            }
             credentials.insert(name.clone(), credential);
         }
         Ok(Self {
-            origins: target.egress.clone(),
+            rules: target.egress.clone(),
             credentials,
-            anonymous: builder().build().map_err(Error::Client)?,
-            sessions,
+            clients: Clients::new(target, &Arc::new(names))?,
             metrics,
         })
     }
 
     /// Everything that keeps [`Self::new`] from working: an operator wants to hear of all of it at once.
     pub(crate) fn faults(target: &config::Target) -> Vec<Error> {
-        let authorities = target.ca_file.as_deref().map(trust::authorities);
-        let trust = authorities.and_then(Result::err).map(Error::Trust);
+        let of_rules = target
+            .egress
+            .iter()
+            .filter_map(|rule| rule.connection.ca_file.as_deref());
+        let trust = target.ca_file.as_deref().into_iter().chain(of_rules);
+        let trust = trust.filter_map(|path| trust::authorities(path).err().map(Error::Trust));
+        let identities = target.egress.iter().filter_map(|rule| {
+            let files = rule.connection.client_certificate.as_ref()?;
+            clients::identity(files).err()
+        });
         let secrets = target.credentials.iter().filter_map(|(name, credential)| {
             let source = credential.secret.read().err()?;
             let name = name.clone();
             Some(Error::Secret { name, source })
         });
-        trust.into_iter().chain(secrets).collect()
+        trust.chain(identities).chain(secrets).collect()
     }
 
     /// A credential of this target.
@@ -183,39 +195,92 @@ impl Egress {
         self.credentials.get(name).cloned()
     }
 
-    /// Sends one request and reads the whole answer, before `deadline`.
+    /// The secrets of this target, for whoever keeps them out of a text.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        let credentials = self.credentials.values();
+        credentials.map(|credential| credential.secret().into())
+    }
+
+    /// Sends one request, follows its redirects as far as it asks, and reads the whole answer.
     ///
     /// # Errors
     ///
-    /// When the request is not granted, or has no answer.
+    /// When the request or a hop of it is not granted, or has no answer.
     pub(crate) async fn dispatch(
         &self,
         outgoing: Outgoing,
         auth: Option<(Credential, Scheme)>,
-        traceparent: Option<Arc<str>>,
-        deadline: Instant,
+        within: &Within,
     ) -> Result<Incoming, RequestError> {
+        let with_credential = auth.is_some();
+        let max_redirects = outgoing.max_redirects;
+        let left = within.deadline.checked_sub(TIME_TO_REPORT);
+        let left = left.unwrap_or(within.deadline);
+        let own = outgoing.timeout.map(|own| Instant::now() + own);
+        let deadline = own.map_or(left, |own| own.min(left));
+        let first_byte_timeout = outgoing.first_byte_timeout;
+        let counted = within.spending.count();
+        let hop = counted.and_then(|()| Hop::new(outgoing, auth));
+        let mut hop = hop.inspect_err(|error| {
+            self.metrics.egress(error.outcome(), Duration::ZERO);
+        })?;
+        let mut redirects_left = max_redirects;
+        let answer = loop {
+            let answer = self
+                .traced(&mut hop, within, deadline, first_byte_timeout)
+                .await?;
+            if redirects_left == 0 || !hop.follow(&answer)? {
+                break answer;
+            }
+            redirects_left -= 1;
+            within.spending.count()?;
+        };
+        let mut headers = answer.headers;
+        if with_credential {
+            headers.remove(SET_COOKIE);
+        }
+        Ok(Incoming {
+            status: answer.status,
+            headers,
+            body: answer.body,
+        })
+    }
+
+    /// Sends one hop, and says so in metrics and spans.
+    async fn traced(
+        &self,
+        hop: &mut Hop,
+        within: &Within,
+        deadline: Instant,
+        first_byte_timeout: Option<Duration>,
+    ) -> Result<Answer, RequestError> {
         // Where to is told once it is known to be an origin of the configuration, and without the path: either may hold what
         // a plugin made of a tenant's data.
         let span = tracing::info_span!(
             target: traces::SPANS,
             "egress",
             otel.kind = "client",
-            http.request.method = outgoing.method.as_str(),
+            http.request.method = hop.method.as_str(),
             server.origin = field::Empty,
             http.response.status_code = field::Empty,
             outcome = field::Empty,
             otel.status_code = field::Empty,
         );
-        let traceparent = trace_context::outgoing(&span).or(traceparent);
+        let traceparent = trace_context::outgoing(&span).or_else(|| within.traceparent.clone());
         let started = Instant::now();
-        let exchanged = self
-            .exchange(outgoing, auth, traceparent, deadline, &span)
-            .instrument(span.clone())
-            .await;
-        let outcome = match &exchanged {
-            Ok(incoming) => {
-                span.record("http.response.status_code", incoming.status);
+        let sending = self.send(
+            hop,
+            traceparent,
+            &within.spending,
+            first_byte_timeout,
+            &span,
+        );
+        let sent = timeout_at(deadline, sending.instrument(span.clone()))
+            .await
+            .unwrap_or(Err(RequestError::Timeout));
+        let outcome = match &sent {
+            Ok(answer) => {
+                span.record("http.response.status_code", answer.status);
                 EgressOutcome::Answered
             }
             Err(error) => {
@@ -225,168 +290,216 @@ impl Egress {
         };
         span.record("outcome", outcome.as_str());
         self.metrics.egress(outcome, started.elapsed());
-        exchanged
+        sent
     }
 
-    async fn exchange(
+    /// The choke point: whatever a plugin sends passes here.
+    async fn send(
         &self,
-        outgoing: Outgoing,
-        auth: Option<(Credential, Scheme)>,
+        hop: &mut Hop,
         traceparent: Option<Arc<str>>,
-        deadline: Instant,
+        spending: &Spending,
+        first_byte_timeout: Option<Duration>,
         span: &Span,
-    ) -> Result<Incoming, RequestError> {
-        let url = checked_url(&outgoing.url)?;
-        let shown = url.origin().ascii_serialization();
-        let Some(origin) = self.origins.iter().find(|origin| origin.covers(&url)) else {
-            tracing::warn!(origin = %shown, "refused a request of the plugin; to permit it, add \"{shown}\" to the target's egress");
-            return Err(RequestError::Denied { what: shown });
-        };
+    ) -> Result<Answer, RequestError> {
+        let origin = Origin::of(&hop.url);
+        let shown = origin.to_string();
+        let rule = self.rule(&hop.url, &hop.method)?;
         span.record("server.origin", &shown);
-        if outgoing.max_redirects > 0 {
-            let message =
-                "this gateway follows no redirects yet: ask for 0 and follow them yourself";
-            return Err(RequestError::Invalid(message.to_owned()));
+        if let Some(address) = literal(&hop.url)
+            && !rule.connection.networks.permit(address)
+        {
+            let addresses = vec![address];
+            return Err(refused_address(rule, &hop.url, shown, addresses));
         }
-        let mut headers = checked_headers(outgoing.headers)?;
+        if let Some((credential, _)) = &hop.auth
+            && !credential.may_go_to(&origin)
+        {
+            let what = format!("credential `{}` at {shown}", credential.name());
+            tracing::warn!(origin = %shown, credential = credential.name(), "refused to send a credential there; to permit it, add \"{shown}\" to its origins");
+            return Err(RequestError::Denied { what });
+        }
+        let mut body = hop.body.whole(rule.request_bytes, spending).await?;
+        let mut headers = hop.headers.clone();
         if let Some(traceparent) = traceparent
             && let Ok(value) = HeaderValue::from_str(&traceparent)
         {
             // A plugin may have spans of its own.
             headers.entry(trace_context::TRACEPARENT).or_insert(value);
         }
-        let mut body = outgoing.body.unwrap_or_default();
-        if body.len() > REQUEST_BYTES {
-            let message = format!("the body is longer than {REQUEST_BYTES} bytes");
-            return Err(RequestError::Invalid(message));
+        let auth = hop
+            .auth
+            .as_ref()
+            .map(|(credential, scheme)| (credential, scheme));
+        if let Some((credential, scheme)) = auth {
+            let mut with_secret = Vec::from(body);
+            credential.place(scheme, &mut headers, &mut with_secret)?;
+            body = Bytes::from(with_secret);
         }
-        let mut client = &self.anonymous;
-        if let Some((credential, scheme)) = &auth {
-            if !credential.may_go_to(origin) {
-                let what = format!("credential `{}` at {shown}", credential.name());
-                tracing::warn!(origin = %shown, credential = credential.name(), "refused to send a credential there; to permit it, add \"{shown}\" to its origins");
-                return Err(RequestError::Denied { what });
-            }
-            if scheme.has_session() {
-                let key = (credential.name().to_owned(), origin.clone());
-                client = self.sessions.get(&key).unwrap_or(client);
-            }
-            credential.place(scheme, &mut headers, &mut body)?;
-        }
-        let left = deadline.saturating_duration_since(Instant::now() + TIME_TO_REPORT);
-        let timeout = outgoing
-            .timeout_ms
-            .map_or(left, |own| left.min(Duration::from_millis(own.into())));
+        let client = self.clients.get(&rule.connection, auth, &origin);
+        let client = client.map_err(|error| {
+            tracing::error!("{}", crate::error::chain(&error));
+            RequestError::Credential("the gateway cannot make a client for it")
+        })?;
+        let _place = spending.place().await?;
         let request = client
-            .request(outgoing.method, url)
+            .request(hop.method.clone(), hop.url.clone())
             .headers(headers)
             .body(body)
-            .timeout(timeout);
-        let mut response = request
-            .send()
-            .await
-            .map_err(|error| failed(error, &shown))?;
-        let status = response.status().as_u16();
-        let headers = std::mem::take(response.headers_mut());
-        let body = whole(response, &shown).await?;
-        Ok(Incoming {
-            status,
-            headers: handed_over(headers, auth.is_some()),
-            body,
+            .send();
+        let of_rule = rule.first_byte_timeout_ms.map(milliseconds);
+        let first_byte = [first_byte_timeout, of_rule].into_iter().flatten().min();
+        let exchange = async {
+            let response = match first_byte {
+                Some(time) => timeout(time, request)
+                    .await
+                    .map_err(|_elapsed| RequestError::Timeout)?,
+                None => request.await,
+            };
+            answer(response, rule, spending, &shown).await
+        };
+        let answered = match rule.timeout_ms.map(milliseconds) {
+            Some(time) => timeout(time, exchange)
+                .await
+                .unwrap_or(Err(RequestError::Timeout)),
+            None => exchange.await,
+        };
+        answered.map_err(|error| match error {
+            RequestError::Address { origin, addresses } => {
+                refused_address(rule, &hop.url, origin, addresses)
+            }
+            error => error,
         })
     }
+
+    /// The first rule that covers a request.
+    fn rule(&self, url: &Url, method: &Method) -> Result<&Rule, RequestError> {
+        let covers = |rule: &&Rule| rule.to.covers(url) && rule.has_method(method);
+        if let Some(rule) = self.rules.iter().find(covers) {
+            return Ok(rule);
+        }
+        let shown = Origin::of(url).to_string();
+        let known = |rule: &Rule| rule.to.covers_origin_of(url);
+        let what = if !self.rules.iter().any(known) {
+            shown.clone()
+        } else if self.rules.iter().any(|rule| rule.to.covers(url)) {
+            format!("{method} to {shown}")
+        } else {
+            format!("this path of {shown}")
+        };
+        match proposal::to_add(&self.rules, url, method) {
+            Some(rule) => tracing::warn!(
+                origin = %shown,
+                "refused a request of the plugin; to permit it, add {rule} to the target's egress"
+            ),
+            None => {
+                tracing::warn!(origin = %shown, "refused a request of the plugin; no rule can permit it");
+            }
+        }
+        Err(RequestError::Denied { what })
+    }
 }
 
-fn checked_url(text: &str) -> Result<Url, RequestError> {
-    let invalid = |reason: &str| RequestError::Invalid(format!("the URL {reason}"));
-    let mut url = Url::parse(text).map_err(|error| invalid(&format!("is wrong: {error}")))?;
-    if !matches!(url.scheme(), "https" | "http") {
-        return Err(invalid("has a scheme other than https and http"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("holds user information"));
-    }
-    url.set_fragment(None);
-    Ok(url)
-}
-
-fn checked_headers(headers: Vec<(String, Vec<u8>)>) -> Result<HeaderMap, RequestError> {
-    let mut checked = HeaderMap::with_capacity(headers.len() + 1);
-    for (name, value) in headers {
-        let invalid = || RequestError::Invalid(format!("the header {name:?} is no header"));
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_bad| invalid())?;
-        let value = HeaderValue::from_bytes(&value).map_err(|_bad| invalid())?;
-        if RESERVED_HEADERS.contains(&header.as_str()) {
-            let message = format!("the header `{header}` is the gateway's to set");
+impl Hop {
+    fn new(outgoing: Outgoing, auth: Option<(Credential, Scheme)>) -> Result<Self, RequestError> {
+        if outgoing.max_redirects > MOST_REDIRECTS {
+            let message = format!("max-redirects is {MOST_REDIRECTS} at most");
             return Err(RequestError::Invalid(message));
         }
-        checked.append(header, value);
+        if !config::METHODS.contains(&outgoing.method) {
+            let message = format!("plugins have no method {}", outgoing.method);
+            return Err(RequestError::Invalid(message));
+        }
+        Ok(Self {
+            method: outgoing.method,
+            url: checked_url(&outgoing.url)?,
+            headers: checked_headers(outgoing.headers)?,
+            body: outgoing.body,
+            auth,
+        })
     }
-    Ok(checked)
+
+    /// Becomes the request that a redirect asks for, if the answer is one.
+    fn follow(&mut self, answer: &Answer) -> Result<bool, RequestError> {
+        let next = redirect::next(&self.url, &self.method, answer.status, &answer.headers)?;
+        let Some(next) = next else {
+            return Ok(false);
+        };
+        redirect::carry(&mut self.headers, &next);
+        if !next.keeps_origin {
+            // And it does not come back when a later hop returns.
+            self.auth = None;
+        }
+        if !next.keeps_body {
+            self.body = Body::Whole(Bytes::new());
+            // The form was sent; what it brought is the session.
+            if let Some((_, scheme @ Scheme::FormField(_))) = &mut self.auth {
+                *scheme = Scheme::Session;
+            }
+        }
+        self.url = next.url;
+        self.method = next.method;
+        Ok(true)
+    }
 }
 
-async fn whole(mut response: reqwest::Response, origin: &str) -> Result<Vec<u8>, RequestError> {
+/// The address that stands in a URL in place of a name. The client asks no resolver about it.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Domain(_) => None,
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+    }
+}
+
+fn refused_address(rule: &Rule, url: &Url, origin: String, addresses: Vec<IpAddr>) -> RequestError {
+    let leads_to = resolver::shown(&addresses);
+    match proposal::in_place_of(rule, url, &addresses) {
+        Some(would_do) => tracing::warn!(
+            %origin,
+            "refused a request of the plugin: {origin} leads to {leads_to}; to permit it, put {would_do} in place of {rule} in \
+             the target's egress"
+        ),
+        None => tracing::warn!(
+            %origin,
+            "refused a request of the plugin: {origin} leads to {leads_to}; no rule can permit it"
+        ),
+    }
+    RequestError::Address { origin, addresses }
+}
+
+/// Reads an answer within the bounds of its rule and its call.
+async fn answer(
+    response: reqwest::Result<reqwest::Response>,
+    rule: &Rule,
+    spending: &Spending,
+    origin: &str,
+) -> Result<Answer, RequestError> {
+    let mut response = response.map_err(|error| failed(error, origin))?;
+    let too_large = || RequestError::TooLarge(rule.response_bytes);
+    let limit = u64::try_from(rule.response_bytes).unwrap_or(u64::MAX);
+    if response.content_length().is_some_and(|bytes| bytes > limit) {
+        return Err(too_large());
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
         .map_err(|error| failed(error, origin))?
     {
-        if body.len() + chunk.len() > RESPONSE_BYTES {
-            return Err(RequestError::TooLarge(RESPONSE_BYTES));
+        if body.len() + chunk.len() > rule.response_bytes {
+            return Err(too_large());
         }
+        spending.receive(chunk.len())?;
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: std::mem::take(response.headers_mut()),
+        body,
+    })
 }
 
-fn handed_over(headers: HeaderMap, with_credential: bool) -> Vec<(String, Vec<u8>)> {
-    headers
-        .iter()
-        .filter(|(name, _)| !(with_credential && *name == reqwest::header::SET_COOKIE))
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plugin_cannot_speak_for_another_host_or_smuggle_a_request() {
-        for (name, value) in [
-            ("Host", &b"other.example.test"[..]),
-            ("content-length", b"0"),
-            ("Transfer-Encoding", b"chunked"),
-            ("Authorization", b"Basic x"),
-            ("Cookie", b"a=b"),
-            ("X-Fine", b"a\r\nHost: other"),
-            ("X Space", b"a"),
-            ("", b"a"),
-        ] {
-            let headers = vec![(name.to_owned(), value.to_vec())];
-            assert!(checked_headers(headers).is_err(), "{name}");
-        }
-        let fine = vec![(
-            "Referer".to_owned(),
-            b"https://ipa.example.test/ipa".to_vec(),
-        )];
-        assert!(checked_headers(fine).is_ok());
-    }
-
-    #[test]
-    fn a_url_with_a_user_or_another_scheme_is_refused() {
-        for url in [
-            "https://user@host/",
-            "https://u:p@host/",
-            "file:///etc/passwd",
-            "/relative",
-            "",
-        ] {
-            assert!(
-                matches!(checked_url(url), Err(RequestError::Invalid(_))),
-                "{url}"
-            );
-        }
-    }
+fn milliseconds(time: std::num::NonZeroU32) -> Duration {
+    Duration::from_millis(time.get().into())
 }

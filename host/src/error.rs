@@ -14,7 +14,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::plugin::Refusal;
+use crate::plugin::{Limit, Refusal};
 use crate::{auth, plugin, request};
 
 /// Why a request has no answer.
@@ -211,6 +211,16 @@ impl Error {
                         "too many calls of this target are running",
                     )
                 },
+                plugin::Error::Paused(paused) => Told {
+                    // The pause is over, and another call is on trial.
+                    retry_after: Some(paused.wait.max(Duration::from_secs(1))),
+                    ..told(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        Fault::Guest,
+                        "the plugin failed again and again, and is not called for a while",
+                    )
+                },
+                plugin::Error::Limit { reached, .. } => exceeded(reached.limit),
                 plugin::Error::Trap(_) => told(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     Fault::Guest,
@@ -223,6 +233,24 @@ impl Error {
                 ),
             },
         }
+    }
+}
+
+/// Names the key: whoever reads nova's log may have to ask for another value of it.
+fn exceeded(limit: Limit) -> Told {
+    let status = match limit {
+        Limit::CpuTime => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let message = match limit.key() {
+        Some(key) => format!("the plugin exceeded a limit that this target has ({key})"),
+        None => "the plugin failed".to_owned(),
+    };
+    Told {
+        status,
+        fault: Fault::Guest,
+        message,
+        retry_after: None,
     }
 }
 

@@ -7,14 +7,20 @@
 
 mod answer;
 mod bindings;
+mod breaker;
 mod call;
 mod cpu_time;
+mod crash;
 pub mod engine;
 mod grants;
 mod host;
+mod limits;
 mod load;
+mod loading;
+mod mask;
 mod pool;
 mod refusal;
+mod stderr;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,26 +29,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field};
-use wasmtime::component::Component;
 
-pub use self::answer::Error as AnswerError;
+pub use self::answer::{Error as AnswerError, check as check_answer};
+use self::bindings::VendordataProviderPre;
 pub use self::bindings::exports::vendordock::vendordata::plugin::Manifest;
 use self::bindings::vendordock::vendordata::types as wit;
 pub use self::bindings::vendordock::vendordata::types::{CacheHint, CacheScope, FieldError};
-use self::bindings::{VendordataProvider, VendordataProviderPre};
-use self::call::{Call, OutOfTime, Phase};
+pub use self::breaker::Paused;
+use self::breaker::{Attempt, Breaker};
+use self::call::{Call, Phase};
 use self::cpu_time::CpuTime;
+pub use self::crash::Crash;
 pub use self::engine::Engine;
 pub use self::grants::Grants;
+pub use self::limits::{Limit, Reached};
 use self::load::Load;
+pub use self::loading::{ConfigFault, LoadError};
 pub use self::pool::Pool;
 pub use self::refusal::Refusal;
 use crate::request::Request;
-use crate::telemetry::metrics::PluginRun;
+use crate::telemetry::metrics::{PluginRun, RunOutcome};
 use crate::telemetry::{trace_context, traces};
-
-/// How long `describe` and `validate` may take together.
-const LOAD_TIME: Duration = Duration::from_secs(5);
 
 /// A plugin with the grants of one target.
 pub struct Plugin {
@@ -51,6 +58,7 @@ pub struct Plugin {
     grants: Arc<Grants>,
     manifest: Manifest,
     load: Load,
+    breaker: Breaker,
 }
 
 /// What a plugin answers for one request.
@@ -79,129 +87,35 @@ pub enum Error {
     /// As many calls wait for such a place as the target allows.
     #[error("as many calls run and wait as the target allows")]
     Overloaded,
-    /// A panic, an uncaught exception, a limit: the guest is gone.
+    /// It failed so often that it is not called for a while.
+    #[error("the plugin is not called for a while")]
+    Paused(#[from] Paused),
+    /// It met a limit of its target's, and is gone.
+    #[error("the plugin trapped, since it {reached}")]
+    Limit {
+        /// Which.
+        reached: Reached,
+        /// How that ended.
+        #[source]
+        crash: Crash,
+    },
+    /// A panic, an uncaught exception, a call from where none may come: the guest is gone.
     #[error("the plugin trapped")]
-    Trap(#[source] wasmtime::Error),
+    Trap(#[source] Crash),
     /// What it answered cannot be handed on.
     #[error("the plugin's answer is not handed on")]
     Answer(#[source] AnswerError),
 }
 
-/// Why a component cannot be used as a plugin.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// It wants what we do not have, or lacks what we need.
-    #[error("it does not fit the world vendordata-provider of vendordock:vendordata@0.1")]
-    World(#[source] wasmtime::Error),
-    /// `describe` failed.
-    #[error("its `describe` failed")]
-    Describe(#[source] wasmtime::Error),
-    /// `validate` failed, which is not the same as finding faults.
-    #[error("its `validate` failed")]
-    Validate(#[source] wasmtime::Error),
-    /// The manifest's schema is no JSON Schema.
-    #[error("its manifest's config-schema is no JSON Schema: {0}")]
-    Schema(String),
-    /// The target's configuration does not fit.
-    #[error("{}", faults(.0))]
-    Config(Vec<ConfigFault>),
-}
-
-/// One fault in a target's `config` table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFault {
-    /// JSON Pointer into the table; empty for the whole.
-    pub pointer: String,
-    /// What is wrong.
-    pub message: String,
-}
-
-fn faults(faults: &[ConfigFault]) -> String {
-    let lines: Vec<String> = faults
-        .iter()
-        .map(|fault| {
-            let key = fault.pointer.replace('/', ".");
-            format!("config{key}: {}", fault.message)
-        })
-        .collect();
-    lines.join("; ")
-}
-
 impl Plugin {
-    /// Checks a component against the world, its own manifest and the target's configuration.
-    ///
-    /// # Errors
-    ///
-    /// The first step that fails; for the configuration, all its faults.
-    pub async fn load(
-        engine: &Engine,
-        component: &Component,
-        grants: Grants,
-    ) -> Result<Self, LoadError> {
-        let pre = engine
-            .linker
-            .instantiate_pre(component)
-            .and_then(VendordataProviderPre::new)
-            .map_err(LoadError::World)?;
-        // Otherwise the first request would build it.
-        component
-            .initialize_copy_on_write_image()
-            .map_err(LoadError::World)?;
-        let grants = Arc::new(grants);
-        let deadline = Instant::now() + LOAD_TIME;
-        let manifest = in_new_store(
-            engine,
-            &pre,
-            &grants,
-            Phase::Describe,
-            deadline,
-            async |store, provider| {
-                provider
-                    .vendordock_vendordata_plugin()
-                    .call_describe(store)
-                    .await
-            },
-        )
-        .await
-        .map_err(LoadError::Describe)?;
-        let faults = schema_faults(&manifest.config_schema, &grants.config)?;
-        if !faults.is_empty() {
-            return Err(LoadError::Config(faults));
-        }
-        let faults = in_new_store(
-            engine,
-            &pre,
-            &grants,
-            Phase::Validate,
-            deadline,
-            async |store, provider| {
-                provider
-                    .vendordock_vendordata_plugin()
-                    .call_validate(store)
-                    .await
-            },
-        )
-        .await
-        .map_err(LoadError::Validate)?;
-        if !faults.is_empty() {
-            let faults = faults.into_iter().map(|fault| ConfigFault {
-                pointer: fault.pointer,
-                message: fault.message,
-            });
-            return Err(LoadError::Config(faults.collect()));
-        }
-        Ok(Self {
-            engine: engine.clone(),
-            pre,
-            load: Load::new(grants.concurrent_calls, grants.waiting_calls),
-            grants,
-            manifest,
-        })
-    }
-
     /// What the plugin says of itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Whether the plugin failed so often that it is not called for a while.
+    pub fn is_paused(&self) -> bool {
+        self.breaker.is_tripped()
     }
 
     /// Whether the target grants user data.
@@ -222,6 +136,9 @@ impl Plugin {
         deadline: Instant,
     ) -> Result<Answer, Error> {
         let metrics = &self.grants.metrics;
+        let attempt = self
+            .breaker
+            .enter(&request.instance_id, &request.project_id)?;
         let waiting = metrics.waiting();
         let entered = self.load.enter(&self.engine.permits, deadline).await;
         let _place = entered.inspect_err(|_refused| metrics.refused_for_load())?;
@@ -230,6 +147,7 @@ impl Plugin {
         let span = self.span();
         let traceparent = trace_context::outgoing(&span).or(traceparent);
         let started = Instant::now();
+        let budget = deadline.saturating_duration_since(started);
         let mut store = Call::store(
             &self.engine.engine,
             self.grants.clone(),
@@ -242,7 +160,7 @@ impl Plugin {
                 request_id: request_id.as_ref().to_owned(),
                 target: self.grants.target.to_string(),
                 cloud: self.grants.cloud.to_string(),
-                budget_ms: milliseconds(deadline.saturating_duration_since(started)),
+                budget_ms: milliseconds(budget),
                 traceparent: traceparent.as_deref().map(str::to_owned),
             },
             instance: wit::Instance {
@@ -256,35 +174,37 @@ impl Plugin {
             },
             raw: request.raw,
         };
+        let clock = store.data().cpu_clock.clone();
+        let mut began = false;
         let (outcome, cpu) = {
             // Pinned where it is: it is several kilobytes, and each layer around it would move it once.
             let call = pin!(async {
                 let provider = self.pre.instantiate_async(&mut store).await?;
+                began = true;
                 provider
                     .vendordock_vendordata_provider()
                     .call_provide(&mut store, &request)
                     .await
             });
-            let mut call = CpuTime::of(call.instrument(span.clone()));
+            let mut call = CpuTime::of(call.instrument(span.clone()), clock);
             let outcome = tokio::time::timeout_at(deadline, &mut call).await;
             (outcome, call.spent())
         };
         metrics.ran(PluginRun {
             wall: started.elapsed(),
             cpu,
-            memory_bytes: store.data().memory_bytes(),
+            memory_bytes: store.data().taken.memory_bytes() as u64,
         });
         store.data().report_dropped_lines();
         let response = match outcome {
             Err(_elapsed) => Err(Error::Deadline),
-            Ok(Err(error)) if error.is::<OutOfTime>() => Err(Error::Deadline),
-            Ok(Err(error)) => Err(Error::Trap(error)),
+            Ok(Err(error)) => Err(crash::end(&error, began, store.data(), Some(&request))),
             Ok(Ok(Err(refusal))) => Err(Error::Answered(refusal.into())),
-            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Ok(response))) => self.checked(response),
         };
         self.count(&span, response.as_ref().err());
+        self.judge(attempt, budget, response.as_ref().err());
         let response = response?;
-        answer::check(&response.body, self.grants.response_bytes).map_err(Error::Answer)?;
         let hint = response.cache.unwrap_or(self.manifest.cache);
         Ok(Answer {
             secret: response.secret,
@@ -311,65 +231,51 @@ impl Plugin {
         )
     }
 
+    /// A response whose body may go to a guest.
+    fn checked(&self, response: wit::Response) -> Result<wit::Response, Error> {
+        let limits = &self.grants.limits;
+        answer::check(&response.body, limits.response_bytes, limits.response_depth)
+            .map_err(Error::Answer)?;
+        Ok(response)
+    }
+
     /// Says how a run ended, in numbers and in its span.
     fn count(&self, span: &Span, error: Option<&Error>) {
-        let outcome = match error {
-            None => "answered",
-            Some(Error::Deadline) => {
-                self.grants.metrics.timed_out();
-                "timeout"
-            }
-            Some(Error::Trap(_)) => {
-                self.grants.metrics.trapped();
-                "trap"
-            }
-            Some(_) => "refused",
-        };
-        span.record("outcome", outcome);
+        let outcome = error.map_or(RunOutcome::Answered, Error::outcome);
+        self.grants.metrics.ended(outcome);
+        span.record("outcome", outcome.as_str());
         if error.is_some() {
             span.record("otel.status_code", "ERROR");
         }
     }
-}
 
-/// Runs one of the exports that are called at load.
-async fn in_new_store<T>(
-    engine: &Engine,
-    pre: &VendordataProviderPre<Call>,
-    grants: &Arc<Grants>,
-    phase: Phase,
-    deadline: Instant,
-    run: impl AsyncFnOnce(&mut wasmtime::Store<Call>, &VendordataProvider) -> wasmtime::Result<T>,
-) -> wasmtime::Result<T> {
-    let mut store = Call::store(&engine.engine, grants.clone(), phase, None, deadline);
-    let call = async {
-        let provider = pre.instantiate_async(&mut store).await?;
-        run(&mut store, &provider).await
-    };
-    match tokio::time::timeout_at(deadline, call).await {
-        Ok(outcome) => outcome,
-        Err(_elapsed) => Err(OutOfTime.into()),
+    /// Tells the breaker whether the plugin did its part.
+    fn judge(&self, attempt: Attempt<'_>, budget: Duration, error: Option<&Error>) {
+        match error {
+            None | Some(Error::Answered(_)) => attempt.succeeded(),
+            // The places were taken, and what was left of the time when one became free says nothing about the plugin.
+            Some(Error::Deadline) if budget < self.grants.limits.timeout / 2 => {}
+            Some(Error::Busy | Error::Overloaded | Error::Paused(_)) => {}
+            Some(error) => attempt.failed(error.outcome()),
+        }
     }
 }
 
-fn schema_faults(schema: &str, config: &serde_json::Value) -> Result<Vec<ConfigFault>, LoadError> {
-    let mut schema: serde_json::Value =
-        serde_json::from_str(schema).map_err(|error| LoadError::Schema(error.to_string()))?;
-    // jsonschema names the key that is too many only where the schema has `properties`.
-    if let Some(schema) = schema.as_object_mut()
-        && schema.get("additionalProperties") == Some(&false.into())
-    {
-        schema
-            .entry("properties")
-            .or_insert_with(|| serde_json::json!({}));
+impl Error {
+    /// The word for it in metrics and traces.
+    fn outcome(&self) -> RunOutcome {
+        match self {
+            Self::Answered(_) | Self::Busy | Self::Overloaded | Self::Paused(_) => {
+                RunOutcome::Refused
+            }
+            Self::Deadline => RunOutcome::Timeout,
+            Self::Limit { reached, .. } => reached.limit.outcome(),
+            Self::Trap(_) => RunOutcome::Trap,
+            Self::Answer(AnswerError::TooLong { .. }) => RunOutcome::ResponseBytes,
+            Self::Answer(AnswerError::TooDeep { .. }) => RunOutcome::ResponseDepth,
+            Self::Answer(_) => RunOutcome::BadAnswer,
+        }
     }
-    let validator =
-        jsonschema::validator_for(&schema).map_err(|error| LoadError::Schema(error.to_string()))?;
-    let faults = validator.iter_errors(config).map(|error| ConfigFault {
-        pointer: error.instance_path().to_string(),
-        message: error.to_string(),
-    });
-    Ok(faults.collect())
 }
 
 fn milliseconds(time: Duration) -> u32 {

@@ -413,7 +413,9 @@ async fn readiness(arrival: Arrival, State(gateway): State<Arc<Gateway>>) -> Res
         let stopping = Json(json!({"status": "stopping"}));
         return arrival.named((StatusCode::SERVICE_UNAVAILABLE, stopping));
     }
-    let state = |target: &Target| match target.plugin {
+    // A paused plugin needs requests to come back, so that a gateway whose plugins are all paused is still one to ask.
+    let state = |target: &Target| match &target.plugin {
+        Ok(plugin) if plugin.is_paused() => "tripped",
         Ok(_) => "serving",
         Err(_) => "failed",
     };
@@ -432,13 +434,13 @@ async fn readiness(arrival: Arrival, State(gateway): State<Arc<Gateway>>) -> Res
         }
     }
     let all = gateway.targets().count();
-    let serving = gateway
-        .targets()
-        .filter(|target| target.plugin.is_ok())
-        .count();
-    let (code, status) = match serving {
+    let count = |wanted: &[&str]| {
+        let states = gateway.targets().map(|target| state(target));
+        states.filter(|state| wanted.contains(state)).count()
+    };
+    let (code, status) = match count(&["serving", "tripped"]) {
         0 => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
-        serving if serving == all => (StatusCode::OK, "ready"),
+        _ if count(&["serving"]) == all => (StatusCode::OK, "ready"),
         _ => (StatusCode::OK, "degraded"),
     };
     let mut body = json!({"status": status, "targets": targets});

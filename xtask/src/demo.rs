@@ -31,7 +31,7 @@ async fn show(program: &Path, plugins: &Path, keep: bool) -> Result<()> {
         r#"{base}
 [targets.join]
 component = {component:?}
-egress = ["{ipa}"]
+egress = [{{ to = "{ipa}", networks = ["127.0.0.0/8"] }}]
 ca_file = "ipa-ca.pem"
 
 [targets.join.credentials.ipa]

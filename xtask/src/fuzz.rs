@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: what strangers can send, made up by libFuzzer for as long as you like.
+//! `cargo xtask fuzz`: what strangers and plugins can send, made up by libFuzzer for as long as you like.
 //!
 //! cargo-fuzz does the same with a nightly compiler. libFuzzer itself needs none: coverage is recorded by a pass of LLVM that the
 //! stable compiler has too. Only the workspace's own crates are compiled for it, through `RUSTC_WORKSPACE_WRAPPER`; what they
@@ -14,7 +14,7 @@ use clap::ValueEnum as _;
 
 use crate::{build, openstack, process};
 
-/// Looks for input that makes the gateway panic, or believe what nobody signed.
+/// Looks for input that makes the gateway panic, believe what nobody signed, or hand on what breaks a guest.
 ///
 /// Needs a C++ compiler, for libFuzzer. What it finds interesting is kept in the user's cache and begun with the next
 /// time; input that breaks something is written to the directory it is started in.
@@ -33,6 +33,8 @@ enum Target {
     Body,
     /// A token.
     Token,
+    /// A plugin's answer.
+    Answer,
 }
 
 /// Set in the environment of the compiler, which is then called through this very program.
@@ -51,8 +53,10 @@ const FLAGS: [&str; 7] = [
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let own = std::env::current_exe().context("cannot tell where this program is")?;
-    let programs = build::instrumented(["fuzz-body", "fuzz-token"], &own)?;
-    for (target, program) in [Target::Body, Target::Token].into_iter().zip(programs) {
+    let names = ["fuzz-body", "fuzz-token", "fuzz-answer"];
+    let programs = build::instrumented(names, &own)?;
+    let targets = [Target::Body, Target::Token, Target::Answer];
+    for (target, program) in targets.into_iter().zip(programs) {
         let wanted = args
             .target
             .is_none_or(|wanted| name(wanted) == name(target));
@@ -88,7 +92,8 @@ fn corpus(target: Target) -> Result<PathBuf> {
     let directory = openstack::cache()?.join("fuzz").join(name(target));
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    if let Target::Body = target {
+    // JSON that is answered with is made up from JSON that was sent.
+    if let Target::Body | Target::Answer = target {
         let seed = include_bytes!("../../host/benches/request.json");
         std::fs::write(directory.join("request.json"), seed)?;
     }

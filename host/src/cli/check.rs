@@ -1,5 +1,7 @@
 //! `vendordock check`.
 
+mod limits;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -125,23 +127,31 @@ fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
         }
     }
     println!(
-        "  timeout {} ms, memory {} bytes, answer {} bytes, kept at most {} ms, user data {}",
-        target.timeout_ms,
-        target.memory_bytes,
-        target.response_bytes,
-        target.cache_max_ttl_ms,
+        "  user data {}",
         if target.user_data {
             "granted"
         } else {
             "withheld"
-        },
+        }
     );
-    println!(
-        "  at most {} calls at once, {} waiting",
-        target.concurrent_calls, target.waiting_calls
-    );
-    for origin in &target.egress {
-        println!("  may call {origin}");
+    print!("  limits:\n{}", limits::table(target));
+    for rule in &target.egress {
+        println!("  may call {rule}{}", rule.limits());
+    }
+    if !target.egress.is_empty() {
+        let limits = &target.egress_limits;
+        println!(
+            "  one call: at most {} requests, {} at once, {} bytes sent, {} received; wasi:http {}",
+            limits.requests,
+            limits.concurrent_requests,
+            limits.request_bytes,
+            limits.response_bytes,
+            if target.wasi_http {
+                "granted"
+            } else {
+                "withheld"
+            },
+        );
     }
     for (credential, configured) in &target.credentials {
         println!(
@@ -186,8 +196,9 @@ fn target_faults(
             let place = |error: &egress::Error| {
                 let key = match error {
                     egress::Error::Secret { name, .. } => &["credentials", name][..],
-                    egress::Error::Trust(_) => &["ca_file"],
+                    egress::Error::Trust(_) if target.ca_file.is_some() => &["ca_file"],
                     egress::Error::Client(_) => &[],
+                    _ => &["egress"],
                 };
                 document.fault(&[&table, key].concat(), chain(error))
             };

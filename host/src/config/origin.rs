@@ -27,6 +27,17 @@ pub enum Error {
 }
 
 impl Origin {
+    /// The origin of a URL of the schemes that plugins speak.
+    pub fn of(url: &Url) -> Self {
+        Self(url.origin())
+    }
+
+    /// Its URL with the shortest path.
+    pub fn url(&self) -> Url {
+        let text = self.0.ascii_serialization();
+        Url::parse(&text).expect("an origin of http or https is a URL")
+    }
+
     /// Whether a URL lies at this origin.
     pub fn covers(&self, url: &Url) -> bool {
         self.0 == url.origin()

@@ -1,12 +1,16 @@
 //! `[targets.NAME]`: the plugin that answers, and all that it is granted.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Cloud, CloudName, Credential, Document, Fault, Origin, Policy, TargetName};
+use super::network::described;
+use super::{
+    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Policy, Rule, TargetName,
+};
 
 /// One target.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,9 +26,24 @@ pub struct Target {
     /// `vendordata_dynamic_read_timeout`, which is 5 seconds by default.
     #[serde(default = "four_seconds")]
     pub timeout_ms: NonZeroU32,
+    /// How long the plugin may compute in one call; waiting does not count.
+    #[serde(default = "one_second")]
+    pub cpu_time_ms: NonZeroU32,
     /// The most memory one call may have.
     #[serde(default = "sixty_four_mebibytes")]
     pub memory_bytes: usize,
+    /// Elements that all tables of one call may have together.
+    #[serde(default = "one_hundred_thousand")]
+    pub table_elements: usize,
+    /// Instances of core modules that one call may consist of.
+    #[serde(default = "thirty_two")]
+    pub instances: NonZeroU32,
+    /// What the gateway copies out of the plugin's memory in one call of an import, or as an answer.
+    #[serde(default = "eight_mebibytes")]
+    pub host_call_bytes: usize,
+    /// Resources that one call may hold at once: credentials, streams, whatever a language's runtime opens.
+    #[serde(default = "one_thousand")]
+    pub handles: NonZeroU32,
     /// Calls of the plugin that may run at once, in each cloud.
     #[serde(default = "sixteen")]
     pub concurrent_calls: NonZeroU32,
@@ -34,15 +53,36 @@ pub struct Target {
     /// The longest answer.
     #[serde(default = "sixty_four_kibibytes")]
     pub response_bytes: usize,
+    /// How deep an answer may be nested.
+    #[serde(default = "thirty_two")]
+    pub response_depth: NonZeroU32,
+    /// Lines that one call may write to the log. All calls together may write ten times that in a second.
+    #[serde(default = "one_hundred")]
+    pub log_lines: u32,
+    /// Their length together, and what a plugin that crashed had on its standard error.
+    #[serde(default = "thirty_two_kibibytes")]
+    pub log_bytes: usize,
+    /// When a plugin that fails again and again is given a pause; none: never.
+    #[serde(default = "Breaker::usual", deserialize_with = "Breaker::read")]
+    pub breaker: Option<Breaker>,
     /// Let the plugin see the instances' user data.
     #[serde(default)]
     pub user_data: bool,
     /// The longest time that an answer is used again, whatever the plugin's hint says. 0 turns the cache off.
     #[serde(default = "one_hour")]
     pub cache_max_ttl_ms: u32,
-    /// Origins the plugin may call. None are, unless listed.
+    /// Where the plugin may send requests. Nowhere, unless listed.
     #[serde(default)]
-    pub egress: Vec<Origin>,
+    pub egress: Vec<Rule>,
+    /// What one call may send and receive in all.
+    #[serde(default)]
+    pub egress_limits: EgressLimits,
+    /// Addresses of names, in place of what the system's resolver says. The rules' `networks` hold for them too.
+    #[serde(default)]
+    pub resolve: BTreeMap<String, Vec<IpAddr>>,
+    /// Let the plugin send requests by `wasi:http` as well.
+    #[serde(default)]
+    pub wasi_http: bool,
     /// Certificates of the authority that signed those of the origins; the system's when absent.
     pub ca_file: Option<PathBuf>,
     /// Secrets the plugin may have used, by the name it asks for.
@@ -54,10 +94,20 @@ pub struct Target {
 }
 
 impl Target {
+    /// What a place in the engine's pool is made for: one call, whatever its target.
+    pub(crate) const LARGEST_MEMORY_BYTES: usize = 1 << 30;
+    /// The same for tables. StarlingMonkey, which JavaScript runs in, has 7 708 elements.
+    pub(crate) const MOST_TABLE_ELEMENTS: usize = 100_000;
+    /// And for core modules. A component from componentize-py has 14 of them.
+    pub(crate) const MOST_INSTANCES: u32 = 100;
+
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
         self.component = directory.join(&self.component);
         if let Some(ca_file) = &mut self.ca_file {
             *ca_file = directory.join(&*ca_file);
+        }
+        for rule in &mut self.egress {
+            rule.resolve_paths(directory);
         }
         for credential in self.credentials.values_mut() {
             credential.secret.resolve_path(directory);
@@ -71,6 +121,7 @@ impl Target {
         document: &Document,
     ) -> Vec<Fault> {
         let mut faults = self.check_clouds(name, clouds, document);
+        faults.extend(self.check_egress(name, document));
         for (credential_name, credential) in &self.credentials {
             let key = [
                 "targets",
@@ -83,17 +134,96 @@ impl Target {
                 faults.push(document.fault(&key, "without an origin it can never be used"));
             }
             for origin in &credential.origins {
-                if !self.egress.contains(origin) {
-                    let message = format!("`{origin}` is not among the target's `egress` origins");
+                if !self.egress.iter().any(|rule| rule.covers_origin(origin)) {
+                    let message = format!("no rule of the target's `egress` leads to `{origin}`");
                     faults.push(document.fault(&key, message));
                 }
             }
         }
-        if self.response_bytes > 1024 * 1024 {
-            faults.push(document.fault(
-                &["targets", name.as_str(), "response_bytes"],
+        faults.extend(self.check_limits(name, document));
+        faults
+    }
+
+    /// Limits that are none: beyond what the engine has, or what some guest reads.
+    fn check_limits(&self, name: &TargetName, document: &Document) -> Vec<Fault> {
+        let within = [
+            (
+                "response_bytes",
+                self.response_bytes,
+                1024 * 1024,
                 "nova keeps six copies of an answer in one config drive; at most 1048576",
-            ));
+            ),
+            (
+                "response_depth",
+                self.response_depth.get() as usize,
+                100,
+                "some guest's JSON reader gives up beyond; at most 100",
+            ),
+            (
+                "memory_bytes",
+                self.memory_bytes,
+                Self::LARGEST_MEMORY_BYTES,
+                "a place in the engine's pool has no more; at most 1073741824",
+            ),
+            (
+                "table_elements",
+                self.table_elements,
+                Self::MOST_TABLE_ELEMENTS,
+                "a place in the engine's pool has no more; at most 100000",
+            ),
+            (
+                "instances",
+                self.instances.get() as usize,
+                Self::MOST_INSTANCES as usize,
+                "a place in the engine's pool has no more; at most 100",
+            ),
+            (
+                "host_call_bytes",
+                self.host_call_bytes,
+                128 * 1024 * 1024,
+                "so much of the gateway's own memory for one call is no limit; at most 134217728",
+            ),
+            (
+                "handles",
+                self.handles.get() as usize,
+                100_000,
+                "so much of the gateway's own memory for one call is no limit; at most 100000",
+            ),
+        ];
+        within
+            .into_iter()
+            .filter(|(_, value, most, _)| value > most)
+            .map(|(key, _, _, message)| document.fault(&["targets", name.as_str(), key], message))
+            .collect()
+    }
+
+    fn check_egress(&self, name: &TargetName, document: &Document) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for rule in &self.egress {
+            let Some(address) = rule.forbidden_address() else {
+                continue;
+            };
+            let message = match rule.connection.networks.with(address) {
+                Some(networks) => {
+                    let mut would_do = rule.clone();
+                    would_do.connection.networks = networks;
+                    format!("{} is permitted by {would_do} only", described(address))
+                }
+                None => format!("nothing can be reached at {}", described(address)),
+            };
+            faults.push(document.fault(&["targets", name.as_str(), "egress"], message));
+        }
+        for (host, addresses) in &self.resolve {
+            let key = ["targets", name.as_str(), "resolve", host];
+            let url = format!("https://{host}");
+            let is_name = url::Url::parse(&url).is_ok_and(|url| url.domain() == Some(host));
+            if !is_name || host.ends_with('.') {
+                let message = "the name of a host, in lower case and without a dot at its end";
+                faults.push(document.fault(&key, message));
+            }
+            if addresses.is_empty() {
+                faults.push(document.fault(&key, "without an address the name leads nowhere"));
+            }
         }
         faults
     }
@@ -179,6 +309,34 @@ impl Target {
 
 fn four_seconds() -> NonZeroU32 {
     const { NonZeroU32::new(4_000).expect("not zero") }
+}
+
+fn one_second() -> NonZeroU32 {
+    const { NonZeroU32::new(1_000).expect("not zero") }
+}
+
+fn thirty_two() -> NonZeroU32 {
+    const { NonZeroU32::new(32).expect("not zero") }
+}
+
+fn one_thousand() -> NonZeroU32 {
+    const { NonZeroU32::new(1_000).expect("not zero") }
+}
+
+fn one_hundred() -> u32 {
+    100
+}
+
+fn one_hundred_thousand() -> usize {
+    Target::MOST_TABLE_ELEMENTS
+}
+
+fn eight_mebibytes() -> usize {
+    8 * 1024 * 1024
+}
+
+fn thirty_two_kibibytes() -> usize {
+    32 * 1024
 }
 
 fn sixteen() -> NonZeroU32 {

@@ -66,6 +66,10 @@ impl Credential {
         &self.0.version
     }
 
+    pub(super) fn secret(&self) -> &[u8] {
+        self.0.secret.expose_secret().as_bytes()
+    }
+
     pub(super) fn may_go_to(&self, origin: &Origin) -> bool {
         self.0.origins.contains(origin)
     }
@@ -95,7 +99,7 @@ impl Credential {
             Scheme::Header(name) => {
                 let header = HeaderName::from_bytes(name.as_bytes())
                     .ok()
-                    .filter(|header| !super::RESERVED_HEADERS.contains(&header.as_str()))
+                    .filter(|header| !super::is_reserved(header))
                     .ok_or_else(|| {
                         RequestError::Invalid(format!("no credential goes into a header {name:?}"))
                     })?;

@@ -1,5 +1,8 @@
 //! Why a plugin's request has no answer, told apart as far as plugins and operators act on it differently.
 
+use std::net::IpAddr;
+
+use super::resolver::Forbidden;
 use crate::telemetry::metrics::EgressOutcome;
 
 /// Why a plugin's request has no answer. The texts are for the plugin: they name what it asked for itself.
@@ -13,6 +16,25 @@ pub enum RequestError {
     Denied {
         /// The origin, or the credential at the origin.
         what: String,
+    },
+    /// A rule covers it, and permits none of the addresses that its host leads to.
+    #[error("{origin} leads to no address that is granted to this target")]
+    Address {
+        /// Where to.
+        origin: String,
+        /// Those that it leads to.
+        addresses: Vec<IpAddr>,
+    },
+    /// The call has used up its requests.
+    #[error("this call has used up its requests")]
+    TooMany,
+    /// The request's body is longer than the rule or the call allows.
+    #[error("{of} may have {limit} bytes")]
+    BodyTooLarge {
+        /// How many there may be.
+        limit: usize,
+        /// Of this.
+        of: &'static str,
     },
     /// The credential does not fit the request.
     #[error("{0}")]
@@ -61,8 +83,9 @@ impl RequestError {
     /// The word for it in the metrics.
     pub(super) fn outcome(&self) -> EgressOutcome {
         match self {
-            Self::Invalid(_) => EgressOutcome::Invalid,
-            Self::Denied { .. } => EgressOutcome::Denied,
+            Self::Invalid(_) | Self::BodyTooLarge { .. } => EgressOutcome::Invalid,
+            Self::Denied { .. } | Self::Address { .. } => EgressOutcome::Denied,
+            Self::TooMany => EgressOutcome::TooMany,
             Self::Credential(_) => EgressOutcome::Credential,
             Self::Dns { .. } => EgressOutcome::Dns,
             Self::Connect { .. } => EgressOutcome::Connect,
@@ -79,21 +102,22 @@ pub(super) fn failed(error: reqwest::Error, origin: &str) -> RequestError {
     let origin = origin.to_owned();
     // The URL may hold what the plugin would not like in a log.
     let error = error.without_url();
-    if error.is_timeout() {
+    // Who could not connect in time has sent nothing.
+    if error.is_timeout() && !error.is_connect() {
         return RequestError::Timeout;
     }
+    let mut is_dns = false;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(at) = cause {
         if let Some(tls) = at.downcast_ref::<rustls::Error>() {
             let reason = tls.to_string();
             return RequestError::Tls { origin, reason };
         }
-        if at.to_string() == "dns error" {
-            return RequestError::Dns {
-                origin,
-                source: error,
-            };
+        if let Some(forbidden) = at.downcast_ref::<Forbidden>() {
+            let addresses = forbidden.0.clone();
+            return RequestError::Address { origin, addresses };
         }
+        is_dns |= at.to_string() == "dns error";
         // The source of an `io::Error` is that of the error inside it, which would be skipped.
         let inside = at
             .downcast_ref::<std::io::Error>()
@@ -103,7 +127,12 @@ pub(super) fn failed(error: reqwest::Error, origin: &str) -> RequestError {
             None => at.source(),
         };
     }
-    if error.is_connect() {
+    if is_dns {
+        RequestError::Dns {
+            origin,
+            source: error,
+        }
+    } else if error.is_connect() {
         RequestError::Connect {
             origin,
             source: error,

@@ -2,21 +2,25 @@
 //!
 //! nova passes on whatever parses in its own Python, and cloud-init refuses the whole datasource for one value that its
 //! Python cannot read, in whichever target it stands: nesting too deep, half a surrogate pair, a number of thousands of
-//! digits. PowerShell refuses an object with a key that stands there twice. So each answer is read through once, and
-//! handed on as the plugin wrote it.
+//! digits. PowerShell refuses an object with a key that stands there twice. A NUL ends a text early in whatever is
+//! written in C, and no shell has a variable with one. So each answer is read through once, and handed on as the plugin
+//! wrote it.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_path_to_error::{Path, Segment, Track};
 
 use crate::error::json_fault;
 
-/// cloud-init of any age reads this depth, and nobody writes vendordata that is deeper.
-const DEEPEST: usize = 32;
-
 /// Integers beyond this lose digits in whatever reads numbers as doubles (JavaScript, PowerShell 5, jq).
 const GREATEST_INTEGER: u64 = 1 << 53;
+
+/// A pointer is for a person.
+const LONGEST_POINTER: usize = 200;
 
 /// Why an answer is not handed on.
 #[derive(Debug, thiserror::Error)]
@@ -29,30 +33,91 @@ pub enum Error {
         /// What it may have.
         limit: usize,
     },
+    /// Deeper than the target allows.
+    #[error("at {at} it is nested deeper than the target's response_depth allow, {limit}")]
+    TooDeep {
+        /// JSON Pointer.
+        at: String,
+        /// What it may have.
+        limit: usize,
+    },
     /// Not JSON, or JSON that some guest cannot read.
-    #[error("it is not JSON that every guest reads: {0}")]
-    Json(String),
+    #[error("at {at} it is not JSON that every guest reads: {fault}")]
+    Json {
+        /// JSON Pointer.
+        at: String,
+        /// With line and column, and without what stands there.
+        fault: String,
+    },
+    /// What the plugin returned is no text at all.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
 }
 
 /// Checks an answer: one JSON object, and nothing in it that breaks a guest.
-pub(super) fn check(body: &str, limit: usize) -> Result<(), Error> {
-    if body.len() > limit {
-        let length = body.len();
+///
+/// # Errors
+///
+/// The first thing in it that would.
+pub fn check(body: &str, most_bytes: usize, deepest: usize) -> Result<(), Error> {
+    if body.len() > most_bytes {
+        let (length, limit) = (body.len(), most_bytes);
         return Err(Error::TooLong { length, limit });
     }
+    let too_deep = Cell::new(false);
+    let value = Value {
+        depth: 0,
+        deepest,
+        too_deep: &too_deep,
+    };
     let mut reader = serde_json::Deserializer::from_str(body);
-    Value { depth: 0 }
-        .deserialize(&mut reader)
-        .and_then(|()| reader.end())
-        .map_err(|error| Error::Json(json_fault(&error)))
+    let read = value.deserialize(&mut reader).and_then(|()| reader.end());
+    let Err(error) = read else { return Ok(()) };
+    // Where it is, is found by reading once more: a good answer does not pay for that.
+    let mut track = Track::new();
+    let mut reader = serde_json::Deserializer::from_str(body);
+    let _ = value.deserialize(serde_path_to_error::Deserializer::new(
+        &mut reader,
+        &mut track,
+    ));
+    let at = pointer(&track.path());
+    if too_deep.get() {
+        let limit = deepest;
+        return Err(Error::TooDeep { at, limit });
+    }
+    let fault = json_fault(&error);
+    Err(Error::Json { at, fault })
+}
+
+/// RFC 6901, as long as a person reads it. Its members are the plugin's words: in quotes, and escaped.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => pointer += &format!("/{index}"),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => pointer += "/?",
+        }
+        if pointer.len() > LONGEST_POINTER {
+            pointer.truncate(pointer.floor_char_boundary(LONGEST_POINTER));
+            pointer.push('…');
+            break;
+        }
+    }
+    format!("{pointer:?}")
 }
 
 /// Reads a value of any kind and keeps nothing of it.
-struct Value {
+#[derive(Clone, Copy)]
+struct Value<'a> {
     depth: usize,
+    deepest: usize,
+    too_deep: &'a Cell<bool>,
 }
 
-impl<'de> DeserializeSeed<'de> for Value {
+impl<'de> DeserializeSeed<'de> for Value<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -64,16 +129,25 @@ impl<'de> DeserializeSeed<'de> for Value {
     }
 }
 
-impl Value {
-    fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
-        if self.depth >= DEEPEST {
-            return Err(E::custom(format_args!("nested deeper than {DEEPEST}")));
+impl Value<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= self.deepest {
+            self.too_deep.set(true);
+            return Err(E::custom("nested too deep"));
         }
-        Ok(self.depth + 1)
+        let depth = self.depth + 1;
+        Ok(Self { depth, ..self })
     }
 }
 
-impl<'de> Visitor<'de> for Value {
+fn no_nul<E: serde::de::Error>(text: &str) -> Result<(), E> {
+    if text.contains('\0') {
+        return Err(E::custom("a NUL in a text"));
+    }
+    Ok(())
+}
+
+impl<'de> Visitor<'de> for Value<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,8 +162,8 @@ impl<'de> Visitor<'de> for Value {
         Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        no_nul(text)
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
@@ -112,19 +186,20 @@ impl<'de> Visitor<'de> for Value {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
-        while elements.next_element_seed(Self { depth })?.is_some() {}
+        let inner = self.deeper()?;
+        while elements.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
+        let inner = self.deeper()?;
         let mut keys = HashSet::with_hasher(foldhash::fast::RandomState::default());
-        while let Some(key) = members.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
+            no_nul(&key)?;
             if !keys.insert(key) {
                 return Err(A::Error::custom("a member stands there twice"));
             }
-            members.next_value_seed(Self { depth })?;
+            members.next_value_seed(inner)?;
         }
         Ok(())
     }
@@ -134,22 +209,27 @@ impl<'de> Visitor<'de> for Value {
 mod tests {
     use super::*;
 
+    const DEEPEST: usize = 32;
+
+    fn nested(depth: usize) -> String {
+        r#"{"a":"#.repeat(depth - 1) + "{}" + &"}".repeat(depth - 1)
+    }
+
     #[test]
     fn what_every_guest_reads_passes() {
         for body in [
             "{}",
             r#" {"a": [1, -2, 0.5, 1e3, true, null, "é\u00e9\ud83d\ude00"], "b": {"a": {}}} "#,
-            r#"{"n": 9007199254740992}"#,
+            r#"{"n": 9007199254740992, "m": -9007199254740992, "e": 1e-400}"#,
+            r#"{"a": "\u0001\n", "A": 1}"#,
+            &nested(DEEPEST),
         ] {
-            assert!(check(body, 1_000).is_ok(), "{body}");
+            assert!(check(body, 1_000, DEEPEST).is_ok(), "{body}");
         }
-        let deepest = format!("{}{}", r#"{"a":"#.repeat(31), "{}") + &"}".repeat(31);
-        assert!(check(&deepest, 1_000).is_ok());
     }
 
     #[test]
     fn what_breaks_some_guest_does_not() {
-        let deep = format!("{}{}", r#"{"a":"#.repeat(32), "{}") + &"}".repeat(32);
         for body in [
             "",
             "[]",
@@ -157,28 +237,68 @@ mod tests {
             "\"#cloud-config\"",
             "{",
             "{} {}",
+            "\u{feff}{}",
+            r#"{"a": 1,}"#,
+            r#"{'a': 1}"#,
+            r#"{"a": 01}"#,
             r#"{"a": NaN}"#,
-            r#"{"a": Infinity}"#,
+            r#"{"a": -Infinity}"#,
+            r#"{"a": 1e400}"#,
             r#"{"a": "\ud800"}"#,
             r#"{"a": "\udc00\ud800"}"#,
+            r#"{"\ud800": 1}"#,
             r#"{"a": 1, "a": 2}"#,
             r#"{"a": {"b": 1, "b": 2}}"#,
+            r#"{"a": [{"b": 1, "b": 2}]}"#,
             r#"{"a": 1, "\u0061": 2}"#,
             r#"{"a": 9007199254740993}"#,
             r#"{"a": -9007199254740993}"#,
+            r#"{"a": 9007199254740993.0}"#,
+            r#"{"a": 1e16}"#,
             r#"{"a": 123456789012345678901234567890}"#,
+            r#"{"a": "\u0000"}"#,
+            r#"{"a\u0000": 1}"#,
             "{\"a\": \"\u{1}\"}",
-            &deep,
+            "{\"a\": \"\0\"}",
+            "{}\0",
             &"[".repeat(100_000),
         ] {
-            assert!(check(body, 1 << 20).is_err(), "{body}");
+            assert!(check(body, 1 << 20, DEEPEST).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn length_and_depth_are_the_targets() {
         assert!(matches!(
-            check("{\"a\":1}", 6),
+            check("{\"a\":1}", 6, DEEPEST),
             Err(Error::TooLong {
                 length: 7,
                 limit: 6
             })
         ));
+        for deepest in [1, 3, 100] {
+            assert!(check(&nested(deepest), 1_000, deepest).is_ok());
+            let deeper = check(&nested(deepest + 1), 1_000, deepest);
+            assert!(matches!(deeper, Err(Error::TooDeep { limit, .. }) if limit == deepest));
+        }
+        let list = format!("{{\"a\": {}{}}}", "[".repeat(32), "]".repeat(32));
+        assert!(matches!(
+            check(&list, 1_000, DEEPEST),
+            Err(Error::TooDeep { .. })
+        ));
+    }
+
+    #[test]
+    fn a_fault_is_told_with_its_place_and_without_what_stands_there() {
+        let told = |body: &str| match check(body, 1_000, 3) {
+            Ok(()) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        insta::assert_snapshot!(told(r#"{"a": [1, {"b/c": 9007199254740993}]}"#), @r#"at "/a/1/b~1c" it is not JSON that every guest reads: an integer beyond 2^53 at line 1 column 34"#);
+        insta::assert_snapshot!(told(r#"{"x": {"hunter2": 1, "hunter2": 2}}"#), @"");
+        insta::assert_snapshot!(told(r#"["hunter2"]"#), @"");
+        insta::assert_snapshot!(told(r#"{"a": hunter2}"#), @"");
+        insta::assert_snapshot!(told(r#"{"a": {"b": {"c": {}}}}"#), @"");
+        insta::assert_snapshot!(told(r#"{"a\n": "\u0000"}"#), @"");
     }
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtxView;
 
-use super::engine::{LARGEST_MEMORY_BYTES, LARGEST_TABLE_ELEMENTS};
+use super::cpu_time::Clock;
 use super::grants::Grants;
-
-/// Data that a guest may have the host copy within one host call (arguments and results).
-const HOST_CALL_BYTES: usize = 8 << 20;
-
-/// Resources (credential handles, WASI streams) that one call may hold at once.
-const MOST_RESOURCES: usize = 1_000;
+use super::host::{LogBudget, WasiHttp};
+use super::limits::Taken;
+use super::stderr::Tail;
+use crate::egress::{Spending, Within};
 
 /// The store's data.
 pub(super) struct Call {
@@ -24,11 +23,17 @@ pub(super) struct Call {
     /// For requests to upstreams.
     pub(super) traceparent: Option<Arc<str>>,
     pub(super) table: ResourceTable,
-    pub(super) log_lines: u32,
-    pub(super) requests: u32,
-    memory: Memory,
+    pub(super) log: LogBudget,
+    pub(super) taken: Taken,
+    pub(super) cpu_clock: Arc<Clock>,
+    /// What the guest wrote to standard output and error, if it has these at all.
+    pub(super) tail: Option<Tail>,
+    /// Made when a guest first sends a request.
+    spending: Option<Arc<Spending>>,
     /// Made when a guest first asks for it: ours never do, and it costs more than their whole start.
     wasi: Option<WasiCtx>,
+    /// The same.
+    wasi_http: Option<Box<WasiHttp>>,
 }
 
 /// Which export is running, and so which imports may be called.
@@ -55,6 +60,11 @@ struct Impure {
 #[error("the plugin was still running at its deadline")]
 pub(super) struct OutOfTime;
 
+/// The guest computed for longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("it was interrupted")]
+pub(super) struct OverCpuTime;
+
 impl Call {
     pub(super) fn store(
         engine: &wasmtime::Engine,
@@ -64,28 +74,36 @@ impl Call {
         deadline: Instant,
     ) -> Store<Self> {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_RESOURCES);
+        let limits = grants.limits;
+        table.set_max_capacity(limits.handles as usize);
         let call = Self {
-            memory: Memory {
-                left_bytes: grants.memory_bytes,
-            },
+            taken: Taken::none_yet(limits),
+            log: LogBudget::new(&limits),
             grants,
             phase,
             deadline,
             traceparent,
             table,
-            log_lines: 0,
-            requests: 0,
+            cpu_clock: Arc::default(),
+            tail: None,
+            spending: None,
             wasi: None,
+            wasi_http: None,
         };
         let mut store = Store::new(engine, call);
-        store.limiter(|call| &mut call.memory);
-        store.set_hostcall_fuel(HOST_CALL_BYTES);
-        // Look at the clock after each tick. Giving way lets the timeout around the call fire, and other calls run.
+        store.limiter(|call| &mut call.taken);
+        store.set_hostcall_fuel(limits.host_call_bytes);
+        store.set_max_component_handles(limits.handles as usize);
+        // Look at the clocks after each tick. Giving way lets the timeout around the call fire, and other calls run.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|context| {
-            if Instant::now() >= context.data().deadline {
+        store.epoch_deadline_callback(move |context| {
+            let call = context.data();
+            if Instant::now() >= call.deadline {
                 return Err(OutOfTime.into());
+            }
+            // At load there is a deadline only: a language's runtime may have much to do there, and does it once.
+            if call.phase == Phase::Provide && call.cpu_clock.so_far() >= limits.cpu_time {
+                return Err(OverCpuTime.into());
             }
             Ok(UpdateDeadline::YieldCustom(
                 1,
@@ -95,17 +113,27 @@ impl Call {
         store
     }
 
-    /// What the guest has in all its memories.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        (self.grants.memory_bytes - self.memory.left_bytes) as u64
+    /// What the call leaves to its requests.
+    pub(super) fn within(&mut self) -> Within {
+        let limits = &self.grants.egress_limits;
+        let spending = self
+            .spending
+            .get_or_insert_with(|| Arc::new(Spending::new(limits)));
+        Within {
+            spending: spending.clone(),
+            traceparent: self.traceparent.clone(),
+            deadline: self.deadline,
+        }
     }
 
-    /// Says how many log lines of the call were left out.
-    pub(super) fn report_dropped_lines(&self) {
-        let dropped = self.log_lines.saturating_sub(super::host::MOST_LOG_LINES);
-        if dropped > 0 {
-            tracing::warn!(dropped, "the plugin logged more lines than one call may");
+    /// What the guest has of `wasi:http`.
+    pub(super) fn wasi_http(&mut self) -> WasiHttpCtxView<'_> {
+        if self.wasi_http.is_none() {
+            let made = WasiHttp::new(self.grants.clone(), self.phase, self.within());
+            self.wasi_http = Some(Box::new(made));
         }
+        let wasi_http = self.wasi_http.as_mut().expect("it was just made");
+        wasi_http.view(&mut self.table)
     }
 
     /// Traps unless the running export may call imports of this kind.
@@ -127,42 +155,18 @@ impl Call {
 impl WasiView for Call {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // No files, sockets, arguments or environment: a language runtime links, and finds nothing.
-        let ctx = self
-            .wasi
-            .get_or_insert_with(|| WasiCtx::builder().max_random_size(64 << 10).build());
+        let tail = &mut self.tail;
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let tail = tail.insert(Tail::default());
+            WasiCtx::builder()
+                .max_random_size(64 << 10)
+                .stdout(tail.clone())
+                .stderr(tail.clone())
+                .build()
+        });
         WasiCtxView {
             ctx,
             table: &mut self.table,
         }
-    }
-}
-
-/// Counts the memory of all instances of the store together: a component may have several.
-struct Memory {
-    left_bytes: usize,
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        if more > self.left_bytes || desired > LARGEST_MEMORY_BYTES {
-            return Ok(false);
-        }
-        self.left_bytes -= more;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= LARGEST_TABLE_ELEMENTS)
     }
 }

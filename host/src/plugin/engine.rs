@@ -9,18 +9,13 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 use super::bindings::VendordataProvider;
 use super::call::Call;
 use super::pool::Pool;
-use crate::config;
+use crate::config::{self, Target};
 
 /// How often a running guest is looked at. A guest that does not return overruns its deadline by one tick at most.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// Room for plugins that consist of many core modules: one from componentize-py has 14.
-const CORE_INSTANCES_PER_CALL: u32 = 32;
 const MEMORIES_PER_CALL: u32 = 4;
 const TABLES_PER_CALL: u32 = 8;
-/// What a pooled slot may grow to; a target's own `memory_bytes` is checked on top.
-pub(super) const LARGEST_MEMORY_BYTES: usize = 1 << 30;
-pub(super) const LARGEST_TABLE_ELEMENTS: usize = 100_000;
 /// Memory that a slot keeps between calls. With the kernel's page map (Linux 6.7), only what a call wrote is reset,
 /// and keeping more costs nothing; without it every kept byte is copied, and less is faster.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
@@ -88,6 +83,7 @@ impl Engine {
         start_clock(&engine)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         VendordataProvider::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
         Ok(Self {
             engine,
@@ -137,19 +133,19 @@ fn pooling(calls: u32) -> PoolingAllocationConfig {
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
-        .total_core_instances(calls * CORE_INSTANCES_PER_CALL)
+        .total_core_instances(calls * Target::MOST_INSTANCES)
         .total_memories(calls * MEMORIES_PER_CALL)
         .total_tables(calls * TABLES_PER_CALL)
         .total_stacks(calls)
-        .max_core_instances_per_component(CORE_INSTANCES_PER_CALL)
+        .max_core_instances_per_component(Target::MOST_INSTANCES)
         .max_memories_per_component(MEMORIES_PER_CALL)
         .max_tables_per_component(TABLES_PER_CALL)
         .max_tables_per_module(4)
         .max_memories_per_module(2)
-        .table_elements(LARGEST_TABLE_ELEMENTS)
+        .table_elements(Target::MOST_TABLE_ELEMENTS)
         .max_component_instance_size(10 << 20)
         .max_core_instance_size(10 << 20)
-        .max_memory_size(LARGEST_MEMORY_BYTES)
+        .max_memory_size(Target::LARGEST_MEMORY_BYTES)
         .max_unused_warm_slots(calls)
         .linear_memory_keep_resident(keep)
         .table_keep_resident(64 << 10)

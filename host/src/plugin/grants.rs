@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::host::LogBudgets;
+use super::limits::Limits;
+use super::mask::Mask;
 use crate::config::{self, CloudName, TargetName};
 use crate::egress::{self, Egress};
 use crate::telemetry::metrics::TargetMetrics;
@@ -14,10 +17,14 @@ pub struct Grants {
     pub(super) waiting_calls: u32,
     pub(super) config: serde_json::Value,
     pub(super) config_text: String,
-    pub(super) memory_bytes: usize,
-    pub(super) response_bytes: usize,
+    pub(super) limits: Limits,
+    pub(super) breaker: Option<config::Breaker>,
+    pub(super) log: LogBudgets,
+    pub(super) mask: Mask,
     pub(super) user_data: bool,
     pub(super) egress: Egress,
+    pub(super) egress_limits: config::EgressLimits,
+    pub(super) wasi_http: bool,
     pub(super) metrics: Arc<TargetMetrics>,
 }
 
@@ -34,6 +41,8 @@ impl Grants {
         metrics: Arc<TargetMetrics>,
     ) -> Result<Self, egress::Error> {
         let config = json(&toml::Value::Table(target.config.clone()));
+        let limits = Limits::new(target);
+        let egress = Egress::new(target, metrics.clone())?;
         Ok(Self {
             target: name.clone(),
             cloud: cloud.clone(),
@@ -41,10 +50,14 @@ impl Grants {
             waiting_calls: target.waiting_calls,
             config_text: config.to_string(),
             config,
-            memory_bytes: target.memory_bytes,
-            response_bytes: target.response_bytes,
+            limits,
+            breaker: target.breaker,
+            log: LogBudgets::new(&limits),
+            mask: Mask::new(egress.secrets()),
             user_data: target.user_data,
-            egress: Egress::new(target, metrics.clone())?,
+            egress,
+            egress_limits: target.egress_limits.clone(),
+            wasi_http: target.wasi_http,
             metrics,
         })
     }

@@ -1,4 +1,4 @@
-//! What the host offers a plugin: one file for each interface of `wit/`.
+//! What the host offers a plugin: one file for each interface of `wit/`, and `wasi:http`.
 
 mod clock;
 mod config;
@@ -8,8 +8,10 @@ mod log;
 mod openstack;
 mod random;
 mod state;
+mod wasi_http;
 
-pub(super) use self::log::MOST_LINES as MOST_LOG_LINES;
+pub(super) use self::log::{LogBudget, LogBudgets};
+pub(super) use self::wasi_http::WasiHttp;
 use super::bindings::vendordock::vendordata;
 use super::call::Call;
 

@@ -25,7 +25,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use self::cloud::CloudMetrics;
 use self::histogram::Histogram;
 pub use self::target::{PluginRun, Requests, TargetMetrics};
-pub use self::words::{CacheState, EgressOutcome, Validation};
+pub use self::words::{CacheState, EgressOutcome, RunOutcome, Validation};
 
 /// How Prometheus is told the format of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

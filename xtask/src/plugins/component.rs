@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use wasmparser::{ConstExpr, Operator, Parser, Payload};
 use wit_component::ComponentEncoder;
 
-/// The WIT package, of whichever version: a plugin imports nothing else.
-const PACKAGE: &str = "vendordock:vendordata/";
+/// The WIT package, of whichever version, and what `wasi:http` consists of. A plugin imports nothing else.
+const PACKAGES: [&str; 3] = ["vendordock:vendordata/", "wasi:http/", "wasi:io/"];
 /// As in `.cargo/config.toml`.
 const STACK_BYTES: i32 = 64 * 1024;
 const MEMORY_PAGES: u64 = 32;
@@ -33,7 +33,8 @@ fn check(module: &[u8]) -> Result<()> {
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import?;
-                    if !import.module.starts_with(PACKAGE) {
+                    let is_of = |package| import.module.starts_with(package);
+                    if !PACKAGES.into_iter().any(is_of) {
                         bail!(
                             "it imports {} from {}, which is none of ours",
                             import.name,

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use crate::egress::{self, Credential, Outgoing, Scheme};
+use crate::egress::{self, Body, Credential, Outgoing, Scheme};
 use crate::plugin::bindings::vendordock::vendordata::http::{
     AuthScheme, Host, HttpError, IncomingResponse, Method, OutgoingRequest,
 };
 use crate::plugin::call::{Call, Phase};
-use crate::telemetry::metrics::EgressOutcome;
-
-/// Requests of one call.
-const MOST_REQUESTS: u32 = 32;
 
 type Answer = wasmtime::Result<Result<IncomingResponse, HttpError>>;
 
@@ -51,12 +47,6 @@ impl Call {
         request: OutgoingRequest,
         auth: Option<(Credential, Scheme)>,
     ) -> Result<IncomingResponse, HttpError> {
-        self.requests += 1;
-        if self.requests > MOST_REQUESTS {
-            let metrics = &self.grants.metrics;
-            metrics.egress(EgressOutcome::TooMany, Duration::ZERO);
-            return Err(HttpError::TooManyRequests);
-        }
         let outgoing = Outgoing {
             method: match request.method {
                 Method::Get => reqwest::Method::GET,
@@ -69,31 +59,33 @@ impl Call {
             },
             url: request.url,
             headers: request.headers,
-            body: request.body,
-            timeout_ms: request.timeout_ms,
+            body: Body::Whole(request.body.unwrap_or_default().into()),
+            timeout: request
+                .timeout_ms
+                .map(|time| Duration::from_millis(time.into())),
+            first_byte_timeout: None,
             max_redirects: request.max_redirects,
         };
-        let answer = self
-            .grants
-            .egress
-            .dispatch(outgoing, auth, self.traceparent.clone(), self.deadline)
-            .await;
-        match answer {
-            Ok(incoming) => Ok(IncomingResponse {
-                status: incoming.status,
-                headers: incoming.headers,
-                body: incoming.body,
-            }),
-            Err(error) => {
-                // The plugin is told less, and may tell nova less still.
-                tracing::warn!(
-                    "a request of the plugin failed: {}",
-                    crate::error::chain(&error)
-                );
-                Err(error.into())
-            }
-        }
+        let within = self.within();
+        let answer = self.grants.egress.dispatch(outgoing, auth, &within).await;
+        let incoming = answer.inspect_err(log_failure)?;
+        let headers = incoming.headers.iter();
+        Ok(IncomingResponse {
+            status: incoming.status,
+            headers: headers
+                .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
+                .collect(),
+            body: incoming.body,
+        })
     }
+}
+
+/// The plugin is told less, and may tell nova less still.
+pub(super) fn log_failure(error: &egress::RequestError) {
+    tracing::warn!(
+        "a request of the plugin failed: {}",
+        crate::error::chain(error)
+    );
 }
 
 impl From<egress::RequestError> for HttpError {
@@ -101,8 +93,9 @@ impl From<egress::RequestError> for HttpError {
         use egress::RequestError as E;
         let text = error.to_string();
         match error {
-            E::Invalid(_) => Self::InvalidRequest(text),
-            E::Denied { .. } => Self::Denied(text),
+            E::Invalid(_) | E::BodyTooLarge { .. } => Self::InvalidRequest(text),
+            E::Denied { .. } | E::Address { .. } => Self::Denied(text),
+            E::TooMany => Self::TooManyRequests,
             E::Credential(_) => Self::Credential(text),
             E::Dns { .. } => Self::Dns(text),
             E::Connect { .. } => Self::Connect(text),

@@ -10,7 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{CacheState, EgressOutcome, Histogram, Metrics, OfTarget, Ongoing, seconds};
+use super::{
+    CacheState, EgressOutcome, Histogram, Metrics, OfTarget, Ongoing, RunOutcome, seconds,
+};
 use crate::error::Fault;
 
 /// The series of one target, found once.
@@ -24,8 +26,10 @@ pub struct TargetMetrics {
     plugin_duration: Histogram,
     plugin_cpu: Counter<f64, AtomicU64>,
     plugin_memory_peak: Gauge<u64, AtomicU64>,
+    runs: [Counter; RunOutcome::ALL.len()],
     traps: Counter,
     timeouts: Counter,
+    tripped: Gauge,
     egress: [Counter; EgressOutcome::ALL.len()],
     egress_duration: Histogram,
     secrets: Counter,
@@ -63,8 +67,10 @@ pub(super) struct Series {
     plugin_duration: Family<OfTarget, Histogram>,
     plugin_cpu: Family<OfTarget, Counter<f64, AtomicU64>>,
     plugin_memory_peak: Family<OfTarget, Gauge<u64, AtomicU64>>,
+    runs: Family<OfRun, Counter>,
     traps: Family<OfTarget, Counter>,
     timeouts: Family<OfTarget, Counter>,
+    tripped: Family<OfTarget, Gauge>,
     egress: Family<OfEgress, Counter>,
     egress_duration: Family<OfTarget, Histogram>,
     secrets: Family<OfTarget, Counter>,
@@ -84,6 +90,13 @@ struct OfLookup {
     #[prometheus(flatten)]
     of: OfTarget,
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRun {
+    #[prometheus(flatten)]
+    of: OfTarget,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -127,14 +140,20 @@ impl TargetMetrics {
         peak.fetch_max(run.memory_bytes, Ordering::Relaxed);
     }
 
-    /// A call ended in a trap.
-    pub fn trapped(&self) {
-        self.traps.inc();
+    /// A call ended in this way.
+    pub fn ended(&self, outcome: RunOutcome) {
+        self.runs[outcome as usize].inc();
+        if outcome.is_crash() {
+            self.traps.inc();
+        }
+        if outcome == RunOutcome::Timeout {
+            self.timeouts.inc();
+        }
     }
 
-    /// A call was still running at its deadline.
-    pub fn timed_out(&self) {
-        self.timeouts.inc();
+    /// The plugin is called no more, or again.
+    pub fn breaker_tripped(&self, tripped: bool) {
+        self.tripped.set(tripped.into());
     }
 
     /// A request of the plugin has ended. Its time counts only when it was sent.
@@ -181,6 +200,10 @@ impl Series {
             let (of, state) = (of.clone(), state.as_str());
             self.lookups.get_or_create_owned(&OfLookup { of, state })
         };
+        let run = |outcome: RunOutcome| {
+            let (of, outcome) = (of.clone(), outcome.as_str());
+            self.runs.get_or_create_owned(&OfRun { of, outcome })
+        };
         let egress = |outcome: EgressOutcome| {
             let (of, outcome) = (of.clone(), outcome.as_str());
             self.egress.get_or_create_owned(&OfEgress { of, outcome })
@@ -194,6 +217,8 @@ impl Series {
             plugin_duration: self.plugin_duration.get_or_create_owned(&of),
             plugin_cpu: self.plugin_cpu.get_or_create_owned(&of),
             plugin_memory_peak: self.plugin_memory_peak.get_or_create_owned(&of),
+            runs: RunOutcome::ALL.map(run),
+            tripped: self.tripped.get_or_create_owned(&of),
             traps: self.traps.get_or_create_owned(&of),
             timeouts: self.timeouts.get_or_create_owned(&of),
             egress: EgressOutcome::ALL.map(egress),
@@ -267,6 +292,16 @@ impl Series {
             self.plugin_memory_peak.clone(),
         );
         registry.register(
+            "plugin_calls",
+            "Calls of the plugin by how they ended: with an answer, an error of its own (refused), a limit by its name, a crash (trap), a bad answer",
+            self.runs.clone(),
+        );
+        registry.register(
+            "breaker_tripped",
+            "1 while the plugin is not called, since it failed again and again; a call on trial ends that",
+            self.tripped.clone(),
+        );
+        registry.register(
             "plugin_traps",
             "Calls that crashed: a panic, or a limit of the sandbox",
             self.traps.clone(),
@@ -278,7 +313,7 @@ impl Series {
         );
         registry.register(
             "egress_calls",
-            "The plugin's requests to upstreams by how they ended; denied means that the target's egress does not list the origin",
+            "The plugin's requests to upstreams by how they ended; denied means that no rule of the target's egress permits them",
             self.egress.clone(),
         );
         seconds(

@@ -42,6 +42,39 @@ pub enum EgressOutcome {
     TooMany,
 }
 
+/// How a plugin's call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// With an answer.
+    Answered,
+    /// With an error of its own choice.
+    Refused,
+    /// It was still running at `timeout_ms`.
+    Timeout,
+    /// It computed for longer than `cpu_time_ms`.
+    CpuTime,
+    /// It died after it was refused memory, `memory_bytes`.
+    Memory,
+    /// It died after it was refused elements, `table_elements`.
+    TableElements,
+    /// It has more core instances than `instances`.
+    Instances,
+    /// It gave the gateway more than `host_call_bytes` at once.
+    HostCallBytes,
+    /// It held more resources than `handles`.
+    Handles,
+    /// It called itself too deep.
+    Stack,
+    /// It crashed for another reason.
+    Trap,
+    /// Its answer is longer than `response_bytes`.
+    ResponseBytes,
+    /// Its answer is deeper than `response_depth`.
+    ResponseDepth,
+    /// Its answer is none that every guest reads.
+    BadAnswer,
+}
+
 /// What became of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validation {
@@ -117,6 +150,59 @@ impl EgressOutcome {
     }
 }
 
+impl RunOutcome {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Answered,
+        Self::Refused,
+        Self::Timeout,
+        Self::CpuTime,
+        Self::Memory,
+        Self::TableElements,
+        Self::Instances,
+        Self::HostCallBytes,
+        Self::Handles,
+        Self::Stack,
+        Self::Trap,
+        Self::ResponseBytes,
+        Self::ResponseDepth,
+        Self::BadAnswer,
+    ];
+
+    /// The word in the label, in the log and in traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::CpuTime => "cpu_time",
+            Self::Memory => "memory",
+            Self::TableElements => "table_elements",
+            Self::Instances => "instances",
+            Self::HostCallBytes => "host_call_bytes",
+            Self::Handles => "handles",
+            Self::Stack => "stack",
+            Self::Trap => "trap",
+            Self::ResponseBytes => "response_bytes",
+            Self::ResponseDepth => "response_depth",
+            Self::BadAnswer => "bad_answer",
+        }
+    }
+
+    /// Whether the guest was gone in the midst of it.
+    pub(super) fn is_crash(self) -> bool {
+        matches!(
+            self,
+            Self::Memory
+                | Self::TableElements
+                | Self::Instances
+                | Self::HostCallBytes
+                | Self::Handles
+                | Self::Stack
+                | Self::Trap
+        )
+    }
+}
+
 impl Validation {
     pub(super) const ALL: [Self; 8] = [
         Self::Cached,
@@ -154,6 +240,9 @@ mod tests {
             assert_eq!(state as usize, index);
         }
         for (index, outcome) in EgressOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, outcome) in RunOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
         }
         for (index, outcome) in Validation::ALL.into_iter().enumerate() {

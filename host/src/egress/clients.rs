@@ -1,0 +1,182 @@
+//! The clients of one target, each with connections of its own.
+//!
+//! A connection that was made with one secret must not carry a request with another, nor one without: an upstream may have
+//! tied the connection to who logged in on it. So each version of a credential has its own client for each origin, and requests
+//! without a credential have another. Rules that make connections alike share theirs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, Identity};
+
+use super::resolver::{Names, Resolver};
+use super::session::Session;
+use super::{Credential, Error, Scheme};
+use crate::config::{self, ClientIdentity, Connection, Origin};
+use crate::trust;
+
+/// Idle connections that are kept for each origin, and for how long.
+const IDLE_CONNECTIONS: usize = 16;
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// See above.
+pub(super) struct Clients {
+    ways: Vec<Way>,
+    of_credentials: Mutex<OfCredentials>,
+}
+
+/// One way to make connections, with its files read.
+struct Way {
+    connection: Connection,
+    maker: Maker,
+    anonymous: Client,
+}
+
+struct Maker {
+    resolver: Arc<Resolver>,
+    connect_timeout: Duration,
+    certificates: Option<Vec<Certificate>>,
+    identity: Option<Identity>,
+}
+
+/// Made when they are first used: a rotation makes a new version of a credential while we run.
+#[derive(Default)]
+struct OfCredentials {
+    clients: HashMap<(usize, Key), Client>,
+    /// Rules with different paths at one origin have one session there.
+    sessions: HashMap<Key, Arc<Session>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    name: String,
+    version: String,
+    origin: Origin,
+    has_session: bool,
+}
+
+impl Clients {
+    /// Reads the certificates of all rules, and makes the clients that need no credential.
+    pub(super) fn new(target: &config::Target, names: &Arc<Names>) -> Result<Self, Error> {
+        let mut ways: Vec<Way> = Vec::new();
+        for rule in &target.egress {
+            if !ways.iter().any(|way| way.connection == rule.connection) {
+                ways.push(Way::new(&rule.connection, target, names.clone())?);
+            }
+        }
+        Ok(Self {
+            ways,
+            of_credentials: Mutex::default(),
+        })
+    }
+
+    /// The client for a rule's connections and what is sent on them.
+    pub(super) fn get(
+        &self,
+        connection: &Connection,
+        auth: Option<(&Credential, &Scheme)>,
+        origin: &Origin,
+    ) -> Result<Client, Error> {
+        let way = self
+            .ways
+            .iter()
+            .position(|way| way.connection == *connection);
+        let index = way.expect("each rule has its way");
+        let way = &self.ways[index];
+        let Some((credential, scheme)) = auth else {
+            return Ok(way.anonymous.clone());
+        };
+        let key = Key {
+            name: credential.name().to_owned(),
+            version: credential.version().to_owned(),
+            origin: origin.clone(),
+            has_session: scheme.has_session(),
+        };
+        let mut made = self
+            .of_credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let at = (index, key);
+        if let Some(client) = made.clients.get(&at) {
+            return Ok(client.clone());
+        }
+        let (_, key) = &at;
+        // What was made with an older secret is of no more use.
+        let current = |other: &Key| other.name != key.name || other.version == key.version;
+        made.clients.retain(|(_, other), _| current(other));
+        made.sessions.retain(|other, _| current(other));
+        let session = key
+            .has_session
+            .then(|| made.sessions.entry(key.clone()).or_default().clone());
+        let client = way.maker.client(session)?;
+        made.clients.insert(at, client.clone());
+        Ok(client)
+    }
+}
+
+impl Way {
+    fn new(
+        connection: &Connection,
+        target: &config::Target,
+        names: Arc<Names>,
+    ) -> Result<Self, Error> {
+        let ca_file = connection.ca_file.as_ref().or(target.ca_file.as_ref());
+        let files = connection.client_certificate.as_ref();
+        let networks = connection.networks.clone();
+        let maker = Maker {
+            resolver: Arc::new(Resolver { names, networks }),
+            connect_timeout: Duration::from_millis(connection.connect_timeout_ms.get().into()),
+            certificates: ca_file.map(|path| trust::authorities(path)).transpose()?,
+            identity: files.map(identity).transpose()?,
+        };
+        Ok(Self {
+            connection: connection.clone(),
+            anonymous: maker.client(None)?,
+            maker,
+        })
+    }
+}
+
+impl Maker {
+    /// The one place where a client is made.
+    fn client(&self, session: Option<Arc<Session>>) -> Result<Client, Error> {
+        let mut builder = Client::builder()
+            // Redirects are followed by `egress`, which checks each; and the environment's proxies are no rule of the target's.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .dns_resolver(self.resolver.clone())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIME)
+            .connect_timeout(self.connect_timeout);
+        if let Some(certificates) = &self.certificates {
+            builder = builder.tls_certs_only(certificates.clone());
+        }
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.clone());
+        }
+        if let Some(session) = session {
+            builder = builder.cookie_provider(session);
+        }
+        builder.build().map_err(Error::Client)
+    }
+}
+
+/// Reads a client certificate and its key.
+pub(super) fn identity(files: &ClientIdentity) -> Result<Identity, Error> {
+    let mut pem = Vec::new();
+    for path in [&files.certificate_file, &files.key_file] {
+        let text = std::fs::read(path).map_err(|source| Error::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        pem.extend(text);
+        pem.push(b'\n');
+    }
+    Identity::from_pem(&pem).map_err(|source| Error::Identity {
+        certificate_file: files.certificate_file.clone(),
+        key_file: files.key_file.clone(),
+        source,
+    })
+}
