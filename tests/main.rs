@@ -33,6 +33,7 @@ mod policies;
 mod redirects;
 mod secrets;
 mod slow;
+mod state;
 mod static_tokens;
 mod stopping;
 mod tls;

@@ -20,6 +20,7 @@ mod policy;
 mod rule;
 mod secret;
 mod server;
+mod state;
 mod target;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub use self::secret::{Error as SecretError, SecretSource};
 pub use self::server::{
     Admin, Cache, Engine, Filter, HeaderBytes, Log, LogFormat, Mode, Server, Tls, Traces,
 };
+pub use self::state::{State, StateQuota};
 pub use self::target::Target;
 
 /// The whole file.
@@ -74,6 +76,9 @@ pub struct Config {
     /// Bounds of the WebAssembly engine.
     #[serde(default)]
     pub engine: Engine,
+    /// What plugins keep.
+    #[serde(default)]
+    pub state: State,
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
@@ -163,6 +168,7 @@ impl Config {
 
     fn resolve_paths(&mut self, directory: &Path) {
         self.server.resolve_paths(directory);
+        self.state.resolve_paths(directory);
         if let Some(admin) = &mut self.admin {
             admin.resolve_paths(directory);
         }
@@ -176,6 +182,7 @@ impl Config {
 
     fn check(&self, document: &Document) -> Vec<Fault> {
         let mut faults = self.server.check(document);
+        faults.extend(self.state.check(document));
         if let Some(admin) = &self.admin {
             faults.extend(admin.check(&self.server, document));
         }
@@ -200,6 +207,11 @@ impl Config {
         faults
     }
 
+    /// Whether any target is granted state, so that there must be a store.
+    pub fn grants_state(&self) -> bool {
+        self.targets.values().any(|target| target.state.is_some())
+    }
+
     /// What will work and is likely not meant.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.server.warnings();
@@ -213,6 +225,20 @@ impl Config {
             warnings.push(format!(
                 "the targets may run {wanted} calls together, and [engine] has room for {most}: when all are busy, they \
                  keep each other waiting"
+            ));
+        }
+        let kept = |target: &Target| {
+            let clouds = target.clouds.as_ref().map_or(0, Vec::len) as u64;
+            let bytes = target.state.map_or(0, |quota| quota.bytes.get());
+            bytes.saturating_mul(clouds)
+        };
+        let granted = self.targets.values().map(kept);
+        let granted = granted.fold(0, u64::saturating_add);
+        if granted > self.state.bytes.get() {
+            warnings.push(format!(
+                "the targets may keep {granted} bytes of state together, and [state] has room for {}: one that is within \
+                 its quota may find the store full",
+                self.state.bytes
             ));
         }
         warnings
@@ -262,7 +288,7 @@ timeout_ms = 10
         vendordock.toml:3: server.body_limit_bytes: invalid type: string "many", expected usize
         vendordock.toml:10: targets.join.timeout_ms: invalid value: integer `0`, expected a nonzero u32
         vendordock.toml:11: targets.join.egress: `https://IPA.example.test` is not how a rule is written; write `https://ipa.example.test`
-        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, resolve, response_bytes, response_depth, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
+        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
         vendordock.toml:14: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
         vendordock.toml:17: targets.other: the key `component` is missing
         "#);

@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod egress;
 pub mod loader;
 pub mod plugin;
+pub mod state;
 
 pub mod error;
 pub mod telemetry;

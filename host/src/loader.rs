@@ -10,6 +10,7 @@ use wasmtime::component::Component;
 use crate::config::{CloudName, Target, TargetName};
 use crate::egress;
 use crate::plugin::{Engine, Grants, LoadError, Plugin};
+use crate::state::Store;
 use crate::telemetry::metrics::TargetMetrics;
 
 /// The largest component; one from componentize-py has 18 MB.
@@ -100,7 +101,8 @@ pub enum Error {
 }
 
 /// Makes the plugin of one target ready, for each of the target's clouds. It is compiled once; what it is granted, its
-/// sessions and connections are each cloud's own. What it does there is counted in `metrics` of that cloud.
+/// sessions, connections and state (in `store`) are each cloud's own. What it does there is counted in `metrics` of that
+/// cloud.
 ///
 /// # Errors
 ///
@@ -109,6 +111,7 @@ pub async fn load(
     engine: &Engine,
     name: &TargetName,
     target: &Target,
+    store: Option<&Store>,
     metrics: impl Fn(&CloudName) -> Arc<TargetMetrics>,
 ) -> Vec<(CloudName, Result<Plugin, Arc<Error>>)> {
     let component = component(engine, target).await.map_err(Arc::new);
@@ -116,7 +119,7 @@ pub async fn load(
     for cloud in target.clouds.iter().flatten() {
         let plugin = match &component {
             Ok(component) => {
-                let grants = Grants::new(cloud, name, target, metrics(cloud));
+                let grants = Grants::new(cloud, name, target, store, metrics(cloud));
                 for_cloud(engine, target, component, grants)
                     .await
                     .map_err(Arc::new)

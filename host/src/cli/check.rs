@@ -13,6 +13,7 @@ use crate::error::chain;
 use crate::loader::{self, Error as Loading};
 use crate::plugin::{ConfigFault, Engine, LoadError, Plugin};
 use crate::server::tls::Tls;
+use crate::state::Store;
 use crate::telemetry::metrics::TargetMetrics;
 
 /// Say what is wrong with the configuration, or what it would serve
@@ -63,6 +64,7 @@ impl Check {
             config.engine.concurrent_calls,
             engine.allocator()
         );
+        faults.extend(show_state(&config, &document));
         if let Some(tls) = &config.server.tls {
             match Tls::new(tls) {
                 Ok(tls) => {
@@ -75,7 +77,7 @@ impl Check {
         }
         for (name, target) in &config.targets {
             // What one cloud's plugin is granted, another's is too; the first tells of all.
-            let first = loader::load(&engine, name, target, |_cloud| {
+            let first = loader::load(&engine, name, target, None, |_cloud| {
                 TargetMetrics::unregistered()
             })
             .await
@@ -104,6 +106,29 @@ impl Check {
         eprintln!("{}", Faults { path, faults });
         Ok(ExitCode::from(USAGE))
     }
+}
+
+/// Where targets' state would be, and what keeps the keys from being read. The store itself may be in use.
+fn show_state(config: &Config, document: &Document) -> Option<Fault> {
+    let state = &config.state;
+    let keys = state.key_files();
+    let keys: Vec<_> = keys.iter().map(|path| path.display().to_string()).collect();
+    println!(
+        "state in {}, at most {} bytes, sealed with {}{}",
+        state.path.display(),
+        state.bytes,
+        keys.join(", "),
+        if config.grants_state() {
+            ""
+        } else {
+            "; no target is granted any"
+        }
+    );
+    if !config.grants_state() {
+        return None;
+    }
+    let error = Store::check(state).err()?;
+    Some(document.fault(&["state", error.key()], chain(&error)))
 }
 
 /// What a target would serve, and within which bounds.
@@ -157,6 +182,12 @@ fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
         println!(
             "  may use credential {credential} from {}",
             configured.secret
+        );
+    }
+    if let Some(quota) = target.state {
+        println!(
+            "  may keep {} bytes of state, {} keys, values of {} bytes, in each cloud",
+            quota.bytes, quota.keys, quota.value_bytes
         );
     }
     for wanted in &manifest.wants_credentials {

@@ -19,6 +19,7 @@ use crate::server::listener::{self, Socket, Terms};
 use crate::server::systemd::{self, HandedOver};
 use crate::server::tls::Tls;
 use crate::server::{self, Entrance};
+use crate::state::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Metrics;
 use crate::{admin, telemetry};
@@ -46,6 +47,7 @@ impl Serve {
         // While there is one thread.
         let handed_over = HandedOver::from_environment();
         let telemetry = Arc::new(telemetry::start(&config.log, config.traces.as_ref())?);
+        let store = assembly::store(&config, &document)?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(workers) = config.server.workers {
             runtime.worker_threads(workers.get());
@@ -57,6 +59,7 @@ impl Serve {
         let parts = Parts {
             config,
             clouds,
+            store: store.clone(),
             tls,
             handed_over,
             metrics,
@@ -65,6 +68,9 @@ impl Serve {
         let served = runtime.block_on(serve(parts));
         // A guest that computes past its deadline, or a thread that compiles, would hold up the exit.
         runtime.shutdown_background();
+        if let Some(store) = store {
+            store.close();
+        }
         telemetry.shutdown();
         served?;
         Ok(ExitCode::SUCCESS)
@@ -90,6 +96,7 @@ fn tls(config: &Config, document: &Document) -> anyhow::Result<Option<Arc<Tls>>>
 struct Parts {
     config: Config,
     clouds: Clouds,
+    store: Option<Store>,
     tls: Option<Arc<Tls>>,
     handed_over: HandedOver,
     metrics: Metrics,
@@ -100,6 +107,7 @@ async fn serve(parts: Parts) -> anyhow::Result<()> {
     let Parts {
         config,
         clouds,
+        store,
         tls,
         mut handed_over,
         mut metrics,
@@ -115,7 +123,7 @@ async fn serve(parts: Parts) -> anyhow::Result<()> {
         }
     };
     let gateway = tokio::select! {
-        gateway = assembly::gateway(&config, clouds, &mut metrics) => Arc::new(gateway?),
+        gateway = assembly::gateway(&config, clouds, store.as_ref(), &mut metrics) => Arc::new(gateway?),
         () = stop_signal() => return Ok(()),
     };
     metrics.collect(telemetry.dropped_lines());

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::network::described;
 use super::{
-    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Policy, Rule, TargetName,
+    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Policy, Rule, StateQuota,
+    TargetName,
 };
 
 /// One target.
@@ -88,6 +89,8 @@ pub struct Target {
     /// Secrets the plugin may have used, by the name it asks for.
     #[serde(default)]
     pub credentials: BTreeMap<String, Credential>,
+    /// How much the plugin may keep in `[state]`; nothing when absent.
+    pub state: Option<StateQuota>,
     /// The plugin's own configuration, as its manifest's schema describes it.
     #[serde(default)]
     pub config: toml::Table,
@@ -139,6 +142,9 @@ impl Target {
                     faults.push(document.fault(&key, message));
                 }
             }
+        }
+        if let Some(quota) = self.state {
+            faults.extend(quota.check(name, document));
         }
         faults.extend(self.check_limits(name, document));
         faults

@@ -7,6 +7,7 @@ use super::limits::Limits;
 use super::mask::Mask;
 use crate::config::{self, CloudName, TargetName};
 use crate::egress::{self, Egress};
+use crate::state::{Owner, Space, Store};
 use crate::telemetry::metrics::TargetMetrics;
 
 /// A target's grants and limits.
@@ -25,11 +26,14 @@ pub struct Grants {
     pub(super) egress: Egress,
     pub(super) egress_limits: config::EgressLimits,
     pub(super) wasi_http: bool,
+    /// What the plugin keeps.
+    pub(super) state: Option<Space>,
     pub(super) metrics: Arc<TargetMetrics>,
 }
 
 impl Grants {
-    /// Reads the target's secrets and certificates. What the plugin does is counted in `metrics`.
+    /// Reads the target's secrets and certificates. What the plugin keeps goes into `store`, if the target is granted state;
+    /// what it does is counted in `metrics`.
     ///
     /// # Errors
     ///
@@ -38,8 +42,12 @@ impl Grants {
         cloud: &CloudName,
         name: &TargetName,
         target: &config::Target,
+        store: Option<&Store>,
         metrics: Arc<TargetMetrics>,
     ) -> Result<Self, egress::Error> {
+        let owner = || Owner::Target(cloud.clone(), name.clone());
+        let state = store.zip(target.state);
+        let state = state.map(|(store, quota)| store.space(owner(), quota.into()));
         let config = json(&toml::Value::Table(target.config.clone()));
         let limits = Limits::new(target);
         let egress = Egress::new(target, metrics.clone())?;
@@ -58,6 +66,7 @@ impl Grants {
             egress,
             egress_limits: target.egress_limits.clone(),
             wasi_http: target.wasi_http,
+            state,
             metrics,
         })
     }

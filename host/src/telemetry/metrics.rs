@@ -25,7 +25,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use self::cloud::CloudMetrics;
 use self::histogram::Histogram;
 pub use self::target::{PluginRun, Requests, TargetMetrics};
-pub use self::words::{CacheState, EgressOutcome, RunOutcome, Validation};
+pub use self::words::{CacheState, EgressOutcome, RunOutcome, StateOutcome, Validation};
 
 /// How Prometheus is told the format of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -147,6 +147,7 @@ mod tests {
     use super::*;
     use crate::error::Fault;
     use crate::plugin::Engine;
+    use crate::state::Gauges;
     use crate::telemetry::DroppedLines;
 
     /// The names that an operator types: those of the samples, but for what a histogram adds.
@@ -170,6 +171,7 @@ mod tests {
         metrics.collect(engine.pool());
         let (log, _writes) = tracing_appender::non_blocking(std::io::sink());
         metrics.collect(DroppedLines(log.error_counter()));
+        metrics.collect(Gauges::none());
         let (_target, _cloud) = (metrics.target("c", "t"), metrics.cloud("c"));
 
         let manual = include_str!("../../../docs/metrics.md");
@@ -198,6 +200,7 @@ mod tests {
         target.refused_for_load();
         target.egress(EgressOutcome::Denied, second);
         target.egress(EgressOutcome::Answered, second);
+        target.state(StateOutcome::Conflict);
         target.secret_issued();
         cloud.validated(Validation::Grace);
         cloud.asked(second);
@@ -218,6 +221,7 @@ mod tests {
             r#"calls_refused_total{cloud="default",target="join"} 1"#,
             r#"egress_calls_total{cloud="default",target="join",outcome="denied"} 1"#,
             r#"egress_duration_seconds_count{cloud="default",target="join"} 1"#,
+            r#"state_operations_total{cloud="default",target="join",outcome="conflict"} 1"#,
             r#"secrets_issued_total{cloud="default",target="join"} 1"#,
             r#"token_validations_total{cloud="default",outcome="grace"} 1"#,
             r#"token_validation_duration_seconds_count{cloud="default"} 1"#,

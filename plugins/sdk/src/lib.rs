@@ -66,10 +66,11 @@ mod panic;
 mod plugin;
 mod request;
 mod response;
+pub mod state;
 
 #[doc(inline)]
 pub use bindings::provider::vendordock::vendordata::{
-    clock, credentials, log, openstack, random, state, types,
+    clock, credentials, log, openstack, random, types,
 };
 
 pub use bindings::events::exports::vendordock::vendordata::event_handler::{

@@ -15,6 +15,7 @@ use crate::error::chain;
 use crate::loader;
 use crate::plugin::Engine;
 use crate::plugin::engine::Allocator;
+use crate::state::{Gauges, Store};
 use crate::telemetry::metrics::Metrics;
 
 pub(super) type Clouds = HashMap<CloudName, Cloud>;
@@ -56,14 +57,33 @@ pub(super) fn clouds(
     Ok(clouds)
 }
 
+/// Opens the store, when some target is granted state.
+pub(super) fn store(config: &Config, document: &Document) -> anyhow::Result<Option<Store>> {
+    if !config.grants_state() {
+        return Ok(None);
+    }
+    match Store::open(&config.state) {
+        Ok(store) => Ok(Some(store)),
+        // A start that comes a moment later may find it free.
+        Err(error) if error.may_pass() => Err(error).context("[state]"),
+        Err(error) => {
+            let path = document.path().to_owned();
+            let faults = vec![document.fault(&["state", error.key()], chain(&error))];
+            Err(Faults { path, faults }.into())
+        }
+    }
+}
+
 /// Makes everything ready that serving needs.
 pub(super) async fn gateway(
     config: &Config,
     mut clouds: Clouds,
+    store: Option<&Store>,
     metrics: &mut Metrics,
 ) -> anyhow::Result<Gateway> {
     let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     metrics.collect(engine.pool());
+    metrics.collect(store.map_or_else(Gauges::none, Store::gauges));
     match engine.allocator() {
         Allocator::Pooling => tracing::info!("memory for plugin calls comes from a pool"),
         Allocator::OnDemand { reason } => tracing::warn!(
@@ -89,7 +109,7 @@ pub(super) async fn gateway(
         }
         let started = std::time::Instant::now();
         let counted = |cloud: &CloudName| metrics.target(cloud.as_str(), name.as_str());
-        let plugins = loader::load(&engine, name, target, counted).await;
+        let plugins = loader::load(&engine, name, target, store, counted).await;
         let time_ms = started.elapsed().as_secs_f64() * 1_000.0;
         for (cloud_name, plugin) in plugins {
             match &plugin {

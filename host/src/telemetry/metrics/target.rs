@@ -11,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{
-    CacheState, EgressOutcome, Histogram, Metrics, OfTarget, Ongoing, RunOutcome, seconds,
+    CacheState, EgressOutcome, Histogram, Metrics, OfTarget, Ongoing, RunOutcome, StateOutcome,
+    seconds,
 };
 use crate::error::Fault;
 
@@ -32,6 +33,7 @@ pub struct TargetMetrics {
     tripped: Gauge,
     egress: [Counter; EgressOutcome::ALL.len()],
     egress_duration: Histogram,
+    state: [Counter; StateOutcome::ALL.len()],
     secrets: Counter,
 }
 
@@ -73,6 +75,7 @@ pub(super) struct Series {
     tripped: Family<OfTarget, Gauge>,
     egress: Family<OfEgress, Counter>,
     egress_duration: Family<OfTarget, Histogram>,
+    state: Family<OfState, Counter>,
     secrets: Family<OfTarget, Counter>,
 }
 
@@ -94,6 +97,13 @@ struct OfLookup {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRun {
+    #[prometheus(flatten)]
+    of: OfTarget,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
     #[prometheus(flatten)]
     of: OfTarget,
     outcome: &'static str,
@@ -164,6 +174,11 @@ impl TargetMetrics {
         }
     }
 
+    /// An operation of the plugin on its state has ended.
+    pub fn state(&self, outcome: StateOutcome) {
+        self.state[outcome as usize].inc();
+    }
+
     /// A secret was made for an instance, and the log says which.
     pub fn secret_issued(&self) {
         self.secrets.inc();
@@ -208,6 +223,10 @@ impl Series {
             let (of, outcome) = (of.clone(), outcome.as_str());
             self.egress.get_or_create_owned(&OfEgress { of, outcome })
         };
+        let state = |outcome: StateOutcome| {
+            let (of, outcome) = (of.clone(), outcome.as_str());
+            self.state.get_or_create_owned(&OfState { of, outcome })
+        };
         TargetMetrics {
             requests,
             lookups: CacheState::ALL.map(lookup),
@@ -223,6 +242,7 @@ impl Series {
             timeouts: self.timeouts.get_or_create_owned(&of),
             egress: EgressOutcome::ALL.map(egress),
             egress_duration: self.egress_duration.get_or_create_owned(&of),
+            state: StateOutcome::ALL.map(state),
             secrets: self.secrets.get_or_create_owned(&of),
         }
     }
@@ -321,6 +341,11 @@ impl Series {
             "egress_duration",
             "From sending a plugin's request to the end of the upstream's answer",
             &self.egress_duration,
+        );
+        registry.register(
+            "state_operations",
+            "The plugin's operations on its state by how they ended; unavailable means that the store failed or was too slow",
+            self.state.clone(),
         );
         registry.register(
             "secrets_issued",

@@ -75,6 +75,23 @@ pub enum RunOutcome {
     BadAnswer,
 }
 
+/// How an operation of a plugin on its state ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateOutcome {
+    /// It was done.
+    Done,
+    /// The key was at another revision.
+    Conflict,
+    /// The key cannot be one.
+    InvalidKey,
+    /// The target's quota has no room for it.
+    Quota,
+    /// The store failed, or was too slow.
+    Unavailable,
+    /// The target has no state.
+    Denied,
+}
+
 /// What became of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validation {
@@ -203,6 +220,29 @@ impl RunOutcome {
     }
 }
 
+impl StateOutcome {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Done,
+        Self::Conflict,
+        Self::InvalidKey,
+        Self::Quota,
+        Self::Unavailable,
+        Self::Denied,
+    ];
+
+    /// The word in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Conflict => "conflict",
+            Self::InvalidKey => "invalid_key",
+            Self::Quota => "quota",
+            Self::Unavailable => "unavailable",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 impl Validation {
     pub(super) const ALL: [Self; 8] = [
         Self::Cached,
@@ -243,6 +283,9 @@ mod tests {
             assert_eq!(outcome as usize, index);
         }
         for (index, outcome) in RunOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, outcome) in StateOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
         }
         for (index, outcome) in Validation::ALL.into_iter().enumerate() {
