@@ -52,17 +52,48 @@ fn check_tells_what_a_good_configuration_would_serve() {
       validated at keystone https://keystone.example.test:5000/v3
       accepted: any of the roles service and any of the projects service of domain Default
     plugin calls: at most 64 at once, memory from a pool
+    state in /var/lib/vendordock/state.redb, at most 268435456 bytes, sealed with /var/lib/vendordock/state.key; no target is granted any
     target echo: echo 0.1.0 (Answers with all that it got)
       component echo.wasm
       serves cloud default
-      timeout 6000 ms, memory 67108864 bytes, answer 65536 bytes, kept at most 3600000 ms, user data granted
-      at most 16 calls at once, 64 waiting
+      user data granted
+      limits:
+        timeout_ms        6000
+        cpu_time_ms       1000
+        memory_bytes      67108864
+        table_elements    100000
+        instances         32
+        handles           1000
+        host_call_bytes   8388608
+        response_bytes    65536
+        response_depth    32
+        log_lines         100
+        log_bytes         32768
+        concurrent_calls  16
+        waiting_calls     64
+        cache_max_ttl_ms  3600000
+        breaker           5 faults in 60000 ms pause it for 1000 to 60000 ms
       warning: timeout_ms = 6000 is not under nova's default vendordata_dynamic_read_timeout of 5 seconds: nova will have given up
     target join: join 0.1.0 (Enrols instances at FreeIPA)
       component join.wasm
       serves cloud default
-      timeout 4000 ms, memory 67108864 bytes, answer 65536 bytes, kept at most 3600000 ms, user data withheld
-      at most 16 calls at once, 64 waiting
+      user data withheld
+      limits:
+        timeout_ms        4000
+        cpu_time_ms       1000
+        memory_bytes      67108864
+        table_elements    100000
+        instances         32
+        handles           1000
+        host_call_bytes   8388608
+        response_bytes    65536
+        response_depth    32
+        log_lines         100
+        log_bytes         32768
+        concurrent_calls  16
+        waiting_calls     64
+        cache_max_ttl_ms  3600000
+        breaker           5 faults in 60000 ms pause it for 1000 to 60000 ms
       may call https://ipa.example.test
       may use credential ipa from $IPA_PASSWORD
     vendordock.toml: all well

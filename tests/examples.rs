@@ -78,6 +78,7 @@ fn the_example_of_a_configuration_has_every_key_there_is() {
         "keystone",
         "keystone.jws",
         "keystone.accept",
+        "openstack",
         "cache",
         "engine",
         "log",

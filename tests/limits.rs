@@ -264,7 +264,7 @@ async fn a_line_of_a_plugin_is_one_line_and_its_fields_are_one_value() {
 }
 
 #[tokio::test]
-async fn a_credential_that_a_plugin_logs_is_covered() {
+async fn a_credential_that_a_plugin_logs_or_gives_for_a_reason_is_covered() {
     let directory = Directory::new().with("key", "secret of the target\n");
     let gateway = Gateway::serve(
         directory,
@@ -290,5 +290,36 @@ async fn a_credential_that_a_plugin_logs_is_covered() {
             r#"{"password":"***"}"#,
         ])
         .await;
+    let body = instance(json!({"of": "words", "secret": "secret of the target"}));
+    let refused = gateway.ask("excess", &body).await;
+    assert_eq!(refused.at("/error/message"), "no log-in with ***");
     assert!(!gateway.written().await.contains("secret of the target"));
+}
+
+#[test]
+fn check_names_the_limit_that_is_too_low_for_a_plugin_and_those_that_are_too_high_for_anybody() {
+    let check = |targets: &str| {
+        let configuration = format!("auth.require = \"none\"\n{targets}");
+        let directory = Directory::new().with("vendordock.toml", configuration);
+        directory
+            .run(&["check", "--config", "vendordock.toml"])
+            .stderr
+    };
+
+    let low = check("[targets.echo]\ncomponent = \"echo.wasm\"\nmemory_bytes = 65536");
+    insta::assert_snapshot!(low, @"");
+    let high = check(
+        r#"[targets.echo]
+component = "echo.wasm"
+memory_bytes = 2147483648
+table_elements = 100001
+instances = 101
+handles = 1000000
+host_call_bytes = 1073741824
+response_bytes = 2097152
+response_depth = 101
+breaker = { faults = 0, pause = 1 }
+"#,
+    );
+    insta::assert_snapshot!(high, @"");
 }

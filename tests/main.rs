@@ -1,7 +1,8 @@
 //! What Vendordock promises, tried out on the real program: one file for each kind of promise.
 //!
 //! Each test starts a gateway of its own, with a configuration that stands in the test. The services behind it
-//! are stand-ins on loopback; in `nova` and `jws`, nova and keystone are the real ones.
+//! are stand-ins on loopback; in `nova`, `jws` and `openstack_lookups::real`, nova, keystone and
+//! glance are the real ones.
 
 mod bodies;
 mod breaker;
@@ -27,6 +28,7 @@ mod loading;
 mod log;
 mod metrics;
 mod nova;
+mod openstack_lookups;
 mod overload;
 mod plugins;
 mod policies;

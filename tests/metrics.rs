@@ -11,7 +11,7 @@ use crate::join;
 use crate::program::Directory;
 use crate::upstream::Upstream;
 
-mod exposition;
+pub(crate) mod exposition;
 
 const ADMIN: &str = r#"
     auth.require = "none"
@@ -180,7 +180,7 @@ async fn no_label_has_what_a_caller_wrote() {
         .filter(|value| !value.is_empty() && value.parse::<f64>().is_err())
         .filter(|value| *value != env!("CARGO_PKG_VERSION"))
         .collect();
-    insta::assert_snapshot!(words.join(" "), @"accepted answered busy cached caller coalesced component_instance connect core_instance credential default denied dns echo grace hit invalid live memory miss none offline_rejected protocol rejected stack table timeout tls too_large too_many unreachable warm wrong_caller");
+    insta::assert_snapshot!(words.join(" "), @"accepted answered busy cached caller coalesced component_instance conflict connect core_instance credential default denied dns done echo grace hit invalid invalid_key live memory miss none offline_rejected protocol quota rejected stack table timeout tls too_large too_many unavailable unreachable warm wrong_caller");
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn a_plugin_that_takes_memory_without_end_is_stopped_at_its_limit() {
     let (grown, echoed) = tokio::join!(gateway.ask("grow", &body), gateway.ask("echo", &body));
     let again = gateway.ask("grow", &body).await;
 
-    insta::assert_snapshot!(grown, @r#"500 {"error":{"code":500,"message":"the plugin failed","title":"Internal Server Error"}}"#);
+    insta::assert_snapshot!(grown, @r#"500 {"error":{"code":500,"message":"the plugin exceeded a limit that this target has (memory_bytes)","title":"Internal Server Error"}}"#);
     assert_eq!((again.status, echoed.status), (500, 200));
     gateway
         .log_line(&[grown.request_id(), "the plugin trapped"])

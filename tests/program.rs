@@ -114,6 +114,17 @@ impl Directory {
         Self::listen(self.command_after(&first, arguments))
     }
 
+    /// Starts the program where no file may be longer: as on a disk that is full.
+    pub(crate) fn spawn_with_file_size(
+        &self,
+        kib: u64,
+        arguments: &[&str],
+    ) -> (Child, Lines, Lines) {
+        // In blocks of 512 bytes. The signal that comes with the error would end the program.
+        let first = format!("trap '' XFSZ && ulimit -f {}", 2 * kib);
+        Self::listen(self.command_after(&first, arguments))
+    }
+
     /// Starts the program where a process may have this many files open only.
     pub(crate) fn spawn_with_files(&self, most: u32, arguments: &[&str]) -> (Child, Lines, Lines) {
         let first = format!("ulimit -n {most}");

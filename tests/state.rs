@@ -109,7 +109,29 @@ async fn a_plugin_keeps_finds_changes_and_deletes_what_it_likes() {
         .iter()
         .map(Value::to_string)
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @r#""#);
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    null
+    1
+    ["one",1,null]
+    {"error":"StateError::Conflict(1)"}
+    2
+    {"error":"StateError::Conflict(0)"}
+    3
+    5
+    -2
+    ["-2",5,null]
+    {"error":"StateError::Unavailable(\"the key holds no counter\")"}
+    {"error":"StateError::Unavailable(\"the sum does not fit into 64 bits\")"}
+    [["a","b","count"],null]
+    [["a","b"],"b"]
+    [["count"],null]
+    [["count"],null]
+    [[],null]
+    {"error":"StateError::Conflict(2)"}
+    null
+    null
+    null
+    "#);
 }
 
 #[tokio::test]
@@ -418,6 +440,24 @@ async fn without_a_grant_there_is_no_state_and_no_file() {
 }
 
 #[tokio::test]
+async fn a_call_has_a_thousand_operations_and_cannot_fill_the_log_with_more() {
+    let kept = Kept::new();
+    let gateway = kept.start(TARGET).await;
+    let steps: Vec<_> = (0..1_100).map(|_| json!(["get", "a"])).collect();
+
+    let did = take(&gateway, "kept", json!(steps)).await;
+    let log = gateway.written().await;
+
+    let over =
+        json!({"error": "StateError::Unavailable(\"a call has 1000 operations on its state\")"});
+    assert_eq!(
+        [&did[999], &did[1000], &did[1099]],
+        [&Value::Null, &over, &over]
+    );
+    assert_eq!(log.matches("1000 operations").count(), 10);
+}
+
+#[tokio::test]
 async fn the_metrics_tell_how_full_a_targets_state_is_and_what_became_of_its_operations() {
     let kept = Kept::new();
     let gateway = kept
@@ -443,8 +483,20 @@ async fn the_metrics_tell_how_full_a_targets_state_is_and_what_became_of_its_ope
     let lines = metrics
         .lines()
         .filter(|line| line.starts_with("vendordock_state_"));
-    let lines: Vec<_> = lines.collect();
-    insta::assert_snapshot!(lines.join("\n"), @r#""#);
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_unstable();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    vendordock_state_failures_total 0
+    vendordock_state_keys{cloud="default",target="kept"} 2
+    vendordock_state_operations_total{cloud="default",target="kept",outcome="conflict"} 1
+    vendordock_state_operations_total{cloud="default",target="kept",outcome="denied"} 0
+    vendordock_state_operations_total{cloud="default",target="kept",outcome="done"} 2
+    vendordock_state_operations_total{cloud="default",target="kept",outcome="invalid_key"} 1
+    vendordock_state_operations_total{cloud="default",target="kept",outcome="quota"} 0
+    vendordock_state_operations_total{cloud="default",target="kept",outcome="unavailable"} 0
+    vendordock_state_up 1
+    vendordock_state_used_bytes{cloud="default",target="kept"} 9
+    "#);
 }
 
 #[test]
@@ -466,7 +518,12 @@ fn check_tells_where_the_state_is_and_who_may_keep_how_much() {
         .lines()
         .filter(|line| line.contains("state"))
         .collect();
-    insta::assert_snapshot!(shown.join("\n"), @r#""#);
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    state in DIRECTORY/state.redb, at most 268435456 bytes, sealed with DIRECTORY/state.key
+    target kept: state 0.1.0 (Does to its state what it is told to, and reports what came of it)
+      component state.wasm
+      may keep 1048576 bytes of state, 5 keys, values of 65536 bytes, in each cloud
+    "#);
     assert_eq!((finished.code, kept.names().len()), (Some(0), 0));
 }
 
@@ -496,5 +553,11 @@ state = { size = 1 }
     let directory = directory.with("vendordock.toml", types);
     let second = directory.run(&["check", "--config", "vendordock.toml"]);
 
-    insta::assert_snapshot!(first.stderr + &second.stderr, @r#""#);
+    insta::assert_snapshot!(first.stderr + &second.stderr, @r#"
+    vendordock.toml:13: targets.c.state.keys: invalid value: integer `0`, expected a nonzero u64
+    vendordock.toml:16: targets.d.state.size: unknown key `size`; known here: bytes, keys, value_bytes
+    vendordock.toml:4: state.key_file: an empty list has no key to seal with; leave `key_file` out, and one is made beside the store
+    vendordock.toml:7: targets.a.state.value_bytes: 101 is more than the 100 `bytes` that all values may have
+    vendordock.toml:10: targets.b.state.value_bytes: at most 1048576
+    "#);
 }

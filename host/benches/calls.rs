@@ -68,9 +68,14 @@ async fn load(engine: &Engine, directory: &str) -> Plugin {
     std::fs::write(&file, text).expect("a file");
     let (config, _) = Config::load(&file).expect("a configuration");
     let (name, target) = config.targets.iter().next().expect("one target");
-    let mut plugins = loader::load(engine, name, target, None, |_cloud| {
-        TargetMetrics::unregistered()
-    })
+    let mut plugins = loader::load(
+        engine,
+        name,
+        target,
+        None,
+        |_cloud| TargetMetrics::unregistered(),
+        |_cloud| None,
+    )
     .await;
     let (_, plugin) = plugins.pop().expect("one cloud");
     plugin.expect("a plugin")

@@ -18,7 +18,7 @@ use axum::http::request::Parts;
 
 use self::certificate::accepted as certificate_accepted;
 pub use self::jws::Verifier;
-pub use self::keystone::{Error as KeystoneError, Keystone};
+pub use self::keystone::{Account, Error as KeystoneError, Keystone};
 pub use self::policy::{Named, Token};
 use self::static_tokens::StaticTokens;
 use crate::config::{self, Policy, Proof};
@@ -95,22 +95,23 @@ pub enum Error {
 }
 
 impl Auth {
-    /// Makes one cloud's ways ready. `policies` are all that its targets have.
+    /// Makes one cloud's ways ready. `policies` are all that its targets have; `account` is the gateway's own there.
     ///
     /// # Errors
     ///
     /// When a secret, a certificate or a key cannot be had.
     pub fn new(
         cloud: &config::Cloud,
+        account: Option<Arc<Account>>,
         remembered: u64,
         policies: Vec<Policy>,
         metrics: Arc<CloudMetrics>,
     ) -> Result<Self, KeystoneError> {
         let require = &cloud.auth.require;
         let token = match &cloud.keystone {
-            Some(keystone) if require.has(Proof::Keystone) => {
-                TokenProof::Keystone(Keystone::new(keystone, remembered, policies, metrics)?)
-            }
+            Some(keystone) if require.has(Proof::Keystone) => TokenProof::Keystone(Keystone::new(
+                keystone, account, remembered, policies, metrics,
+            )?),
             _ if require.has(Proof::StaticToken) => {
                 TokenProof::Static(StaticTokens::new(&cloud.auth.static_tokens))
             }

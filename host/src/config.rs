@@ -15,6 +15,7 @@ mod listener;
 mod name;
 pub mod network;
 mod one_or_many;
+mod openstack;
 mod origin;
 mod policy;
 mod rule;
@@ -41,6 +42,7 @@ pub use self::keystone::{
 pub use self::listener::{Listener, Listeners};
 pub use self::name::{CloudName, TargetName};
 pub use self::network::Networks;
+pub use self::openstack::{Endpoint, Interface, LookUp, LookUpGrant, OpenStack, Service};
 pub use self::origin::Origin;
 pub use self::policy::{Policy, Project, Reference, User};
 pub use self::rule::{ClientIdentity, Connection, EgressLimits, METHODS, Rule};
@@ -64,6 +66,8 @@ pub struct Config {
     auth: Option<Auth>,
     /// The keystone that knows nova's tokens there.
     keystone: Option<Keystone>,
+    /// Where its plugins' look-ups go.
+    openstack: Option<OpenStack>,
     /// The clouds that have a name.
     #[serde(default, rename = "clouds")]
     named: BTreeMap<CloudName, Cloud>,
@@ -149,11 +153,15 @@ impl Config {
     /// Most sites have one cloud and give it no name. To the rest of the program it is one like the others.
     fn gather_clouds(&mut self) {
         self.clouds = std::mem::take(&mut self.named);
-        let unnamed = self.auth.is_some() || self.keystone.is_some() || self.clouds.is_empty();
+        let unnamed = self.auth.is_some()
+            || self.keystone.is_some()
+            || self.openstack.is_some()
+            || self.clouds.is_empty();
         if unnamed {
             let cloud = Cloud {
                 auth: self.auth.take().unwrap_or_default(),
                 keystone: self.keystone.take(),
+                openstack: self.openstack.take(),
             };
             // A named one of that name is reported by `check`, as its keys are then in two places.
             self.clouds.entry(CloudName::unnamed()).or_insert(cloud);
@@ -288,7 +296,7 @@ timeout_ms = 10
         vendordock.toml:3: server.body_limit_bytes: invalid type: string "many", expected usize
         vendordock.toml:10: targets.join.timeout_ms: invalid value: integer `0`, expected a nonzero u32
         vendordock.toml:11: targets.join.egress: `https://IPA.example.test` is not how a rule is written; write `https://ipa.example.test`
-        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
+        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, openstack, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
         vendordock.toml:14: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
         vendordock.toml:17: targets.other: the key `component` is missing
         "#);

@@ -14,6 +14,7 @@ use crate::cache::{About, Answers, Kept, Question};
 use crate::config::{CloudName, Policy, TargetName};
 use crate::error::Error;
 use crate::loader;
+use crate::openstack::LookUps;
 use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
 use crate::telemetry::metrics::{CacheState, Requests, TargetMetrics};
@@ -44,6 +45,8 @@ pub struct Cloud {
     pub auth: Auth,
     /// Whose tokens are good where a target says nothing else.
     pub accept: Policy,
+    /// What its plugins look up; none where no target may.
+    pub look_ups: Option<Arc<LookUps>>,
     /// The targets by name.
     pub targets: HashMap<TargetName, Arc<Target>>,
     /// For requests that name none of them.

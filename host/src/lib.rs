@@ -15,6 +15,7 @@ pub mod dispatch;
 
 pub mod egress;
 pub mod loader;
+pub mod openstack;
 pub mod plugin;
 pub mod state;
 

@@ -9,6 +9,7 @@ use wasmtime::component::Component;
 
 use crate::config::{CloudName, Target, TargetName};
 use crate::egress;
+use crate::openstack::LookUps;
 use crate::plugin::{Engine, Grants, LoadError, Plugin};
 use crate::state::Store;
 use crate::telemetry::metrics::TargetMetrics;
@@ -102,7 +103,7 @@ pub enum Error {
 
 /// Makes the plugin of one target ready, for each of the target's clouds. It is compiled once; what it is granted, its
 /// sessions, connections and state (in `store`) are each cloud's own. What it does there is counted in `metrics` of that
-/// cloud.
+/// cloud, and what it looks up there goes to `look_ups`.
 ///
 /// # Errors
 ///
@@ -113,13 +114,21 @@ pub async fn load(
     target: &Target,
     store: Option<&Store>,
     metrics: impl Fn(&CloudName) -> Arc<TargetMetrics>,
+    look_ups: impl Fn(&CloudName) -> Option<Arc<LookUps>>,
 ) -> Vec<(CloudName, Result<Plugin, Arc<Error>>)> {
     let component = component(engine, target).await.map_err(Arc::new);
     let mut plugins = Vec::new();
     for cloud in target.clouds.iter().flatten() {
         let plugin = match &component {
             Ok(component) => {
-                let grants = Grants::new(cloud, name, target, store, metrics(cloud));
+                let grants = Grants::new(
+                    cloud,
+                    name,
+                    target,
+                    store,
+                    metrics(cloud),
+                    look_ups(cloud),
+                );
                 for_cloud(engine, target, component, grants)
                     .await
                     .map_err(Arc::new)

@@ -37,7 +37,7 @@ use self::bindings::vendordock::vendordata::types as wit;
 pub use self::bindings::vendordock::vendordata::types::{CacheHint, CacheScope, FieldError};
 pub use self::breaker::Paused;
 use self::breaker::{Attempt, Breaker};
-use self::call::{Call, Phase};
+use self::call::{Call, Phase, Subject};
 use self::cpu_time::CpuTime;
 pub use self::crash::Crash;
 pub use self::engine::Engine;
@@ -155,6 +155,16 @@ impl Plugin {
             traceparent.clone(),
             deadline,
         );
+        store.data_mut().subject = self
+            .grants
+            .openstack
+            .look_ups
+            .as_ref()
+            .map(|_some| Subject {
+                instance_id: request.instance_id.clone(),
+                project_id: request.project_id.clone(),
+                image_id: request.image_id.clone(),
+            });
         let request = wit::Request {
             context: wit::CallContext {
                 request_id: request_id.as_ref().to_owned(),
@@ -199,7 +209,7 @@ impl Plugin {
         let response = match outcome {
             Err(_elapsed) => Err(Error::Deadline),
             Ok(Err(error)) => Err(crash::end(&error, began, store.data(), Some(&request))),
-            Ok(Ok(Err(refusal))) => Err(Error::Answered(refusal.into())),
+            Ok(Ok(Err(refusal))) => Err(Error::Answered(Refusal::new(refusal, &self.grants.mask))),
             Ok(Ok(Ok(response))) => self.checked(response),
         };
         self.count(&span, response.as_ref().err());

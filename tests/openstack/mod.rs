@@ -1,6 +1,6 @@
-//! The other side of the wire, for real: a keystone, and nova's own code that asks for vendordata.
+//! The other side of the wire, for real: a keystone, a glance, and nova's own code that asks for vendordata.
 //!
-//! Both are Python programs beside this file. They run in the virtual environment that `cargo xtask test` makes
+//! All are Python programs beside this file. They run in the virtual environment that `cargo xtask test` makes
 //! once and names in `VENDORDOCK_OPENSTACK`. Each is driven over its stdin and stdout, and ends with its stdin:
 //! also when a test panics, and when the whole test binary is killed.
 
@@ -134,25 +134,112 @@ impl Keystone {
         assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
     }
 
+    /// Puts a service into the catalogue, for everybody in the region that keystone made for itself.
+    pub(crate) fn list(&self, service_type: &str, url: &str) {
+        let token = self.token("admin", "admin");
+        let service = json!({"service": {"type": service_type, "name": service_type}});
+        let service = self.make(&token, "services", &service);
+        self.make(
+            &token,
+            "endpoints",
+            &json!({"endpoint": {
+                "service_id": service["service"]["id"],
+                "interface": "public",
+                "region": "RegionOne",
+                "url": url,
+            }}),
+        );
+    }
+
+    fn make(&self, token: &str, resource: &str, body: &Value) -> Value {
+        let answer = self.ask(
+            &post(&format!("/v3/{resource}"), token, body),
+            &body.to_string(),
+        );
+        created(&answer)
+    }
+
     /// Sends a request, on a connection of its own, and returns the whole answer.
     fn ask(&self, head: &str, body: &str) -> String {
-        let host = self
-            .auth_url
-            .strip_prefix("http://")
-            .and_then(|rest| rest.strip_suffix("/v3"))
-            .expect("keystone_server.py serves plain HTTP");
-        let mut stream = TcpStream::connect(host).expect("keystone is listening");
-        write!(
-            stream,
-            "{head}\r\nHost: {host}\r\nConnection: close\r\n\r\n{body}"
-        )
-        .expect("keystone reads the request");
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .expect("keystone answers in UTF-8");
-        answer
+        exchange(self.auth_url.trim_end_matches("/v3"), head, body)
     }
+}
+
+/// A glance of its own that takes a keystone's tokens, with nothing in it.
+pub(crate) struct Glance {
+    /// Without a version.
+    pub(crate) url: String,
+    _program: Program,
+}
+
+impl Glance {
+    /// Returns once glance answers, some four seconds later.
+    pub(crate) fn start(keystone: &Keystone) -> Self {
+        let Account {
+            auth_url,
+            username,
+            password,
+            ..
+        } = keystone.account("nova", "service");
+        let mut program = Program::start(
+            "glance_server.py",
+            &[
+                "--auth-url",
+                &auth_url,
+                "--username",
+                &username,
+                "--password",
+                &password,
+            ],
+        );
+        let announcement = program.hear();
+        let url = announcement["url"]
+            .as_str()
+            .expect("glance_server.py prints it");
+        Self {
+            url: url.to_owned(),
+            _program: program,
+        }
+    }
+
+    /// Makes an image without data, as whom the token belongs to.
+    pub(crate) fn add_image(&self, token: &str, image: &Value) {
+        let answer = exchange(
+            &self.url,
+            &post("/v2/images", token, image),
+            &image.to_string(),
+        );
+        created(&answer);
+    }
+}
+
+fn post(path: &str, token: &str, body: &Value) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nX-Auth-Token: {token}\r\nContent-Type: application/json\r\nContent-Length: {}",
+        body.to_string().len()
+    )
+}
+
+fn created(answer: &str) -> Value {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    assert!(head.starts_with("HTTP/1.1 201 "), "{answer}");
+    serde_json::from_str(body).expect("what was made")
+}
+
+/// Sends a request to one of the programs, on a connection of its own, and returns the whole answer.
+fn exchange(url: &str, head: &str, body: &str) -> String {
+    let host = url.strip_prefix("http://").expect("it serves plain HTTP");
+    let mut stream = TcpStream::connect(host).expect("it is listening");
+    write!(
+        stream,
+        "{head}\r\nHost: {host}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .expect("it reads the request");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("it answers in UTF-8");
+    answer
 }
 
 /// A user of keystone as a service's configuration names it, by its options in nova.conf.
@@ -312,8 +399,8 @@ struct Program {
 impl Program {
     fn start(script: &str, arguments: &[&str]) -> Self {
         let environment = std::env::var_os("VENDORDOCK_OPENSTACK").expect(
-            "VENDORDOCK_OPENSTACK is not set: run `cargo xtask test`, which makes the environment with nova and \
-             keystone and sets it",
+            "VENDORDOCK_OPENSTACK is not set: run `cargo xtask test`, which makes the environment with nova, keystone \
+             and glance and sets it",
         );
         let python = Path::new(&environment).join("bin/python");
         let script =

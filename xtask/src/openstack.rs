@@ -1,4 +1,4 @@
-//! The virtual environment in which the tests run nova and keystone.
+//! The virtual environment in which the tests run nova, keystone and glance.
 //!
 //! It takes a minute to make and half a gigabyte of disk, so it is kept in the user's cache, one for each set of
 //! requirements and each Python. A virtual environment cannot be moved once made: it is made where it stays, and
@@ -38,7 +38,7 @@ pub(crate) fn environment() -> anyhow::Result<PathBuf> {
             .with_context(|| format!("cannot remove the unfinished {}", environment.display()))?;
     }
     eprintln!(
-        "making the environment with nova and keystone, once, in {}",
+        "making the environment with nova, keystone and glance, once, in {}",
         environment.display()
     );
     make(&environment)?;

@@ -10,7 +10,7 @@ use crate::{openstack, plugins, process};
 /// Sets up all that the checks need and runs them: format, lints, documentation, licences, tests.
 ///
 /// The first run builds what the later ones find in the user's cache: wasmtime and the rest (8 minutes on two cores), cargo-deny (3),
-/// a standard library for the plugins' target and an environment with nova and keystone (1 each). A later one takes two minutes.
+/// a standard library for the plugins' target and an environment with nova, keystone and glance (1 each). A later one takes two minutes.
 ///
 /// Settings: VENDORDOCK_WASM_TOOLCHAIN (see `cargo xtask plugins --help`); VENDORDOCK_ADVISORIES=skip leaves out the check against the
 /// advisory database, for machines that cannot fetch it.

@@ -27,9 +27,9 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use url::Url;
 
+pub use self::account::Account;
 use self::known::{AtItsEnd, Known, Stranger, Welcome};
 use self::online::Online;
-use self::wire::ANSWER_BYTES;
 use super::jws::{self, Claims, Verifier};
 use super::policy::Named;
 use super::{Error as AuthError, Token};
@@ -99,8 +99,8 @@ pub enum Error {
     #[error("the answer is not a token")]
     Body(#[source] serde_json::Error),
     /// An answer without end.
-    #[error("the answer is longer than {ANSWER_BYTES} bytes")]
-    TooLong,
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
     /// A token came without its id.
     #[error("the answer has no X-Subject-Token")]
     NoSubjectToken,
@@ -116,14 +116,15 @@ enum Verdict {
 }
 
 impl Keystone {
-    /// Reads the account's secret, the authority's certificates and keystone's public keys. Keystone itself is not asked
-    /// yet: the gateway starts without it. `policies` are all that the cloud's targets have.
+    /// Reads keystone's public keys. Keystone itself is not asked yet: the gateway starts without it. `policies` are all
+    /// that the cloud's targets have; the account is for asking, where keystone is ever asked.
     ///
     /// # Errors
     ///
-    /// When one of them cannot be had.
+    /// When the keys cannot be had, or the account is missing.
     pub fn new(
         config: &config::Keystone,
+        account: Option<Arc<Account>>,
         remembered: u64,
         policies: Vec<Policy>,
         metrics: Arc<CloudMetrics>,
@@ -135,7 +136,8 @@ impl Keystone {
         let online = if config.is_offline() {
             None
         } else {
-            Some(Arc::new(Online::new(config)?))
+            let account = account.ok_or(Error::Incomplete)?;
+            Some(Arc::new(Online::new(config, account)))
         };
         let milliseconds = |time: u32| Duration::from_millis(time.into());
         Ok(Arc::new(Self {

@@ -2,16 +2,20 @@
 
 mod limits;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::{ConfigFile, USAGE};
-use crate::config::{Config, Document, Fault, Faults, Target, TargetName};
+use crate::config::{
+    Cloud, CloudName, Config, Document, Fault, Faults, LookUp, Service, Target, TargetName,
+};
 use crate::egress::{self, Egress};
 use crate::error::chain;
 use crate::loader::{self, Error as Loading};
-use crate::plugin::{ConfigFault, Engine, LoadError, Plugin};
+use crate::plugin::{self, ConfigFault, Engine, LoadError, Plugin};
 use crate::server::tls::Tls;
 use crate::state::Store;
 use crate::telemetry::metrics::TargetMetrics;
@@ -44,7 +48,7 @@ impl Check {
         }
         for (name, cloud) in &config.clouds {
             println!("cloud {name}: callers show {}", cloud.auth.require);
-            if let Some(keystone) = &cloud.keystone {
+            if let Some(keystone) = cloud.validator() {
                 if let (Some(auth_url), false) = (&keystone.auth_url, keystone.is_offline()) {
                     println!("  validated at keystone {auth_url}");
                 }
@@ -56,6 +60,7 @@ impl Check {
                 }
                 println!("  accepted: {}", keystone.policy());
             }
+            show_look_ups(name, cloud, &config);
         }
         faults.extend(super::caller_faults(&document, &config));
         let engine = Engine::new(&config.engine).map_err(|error| anyhow::anyhow!("{error:#}"))?;
@@ -77,9 +82,14 @@ impl Check {
         }
         for (name, target) in &config.targets {
             // What one cloud's plugin is granted, another's is too; the first tells of all.
-            let first = loader::load(&engine, name, target, None, |_cloud| {
-                TargetMetrics::unregistered()
-            })
+            let first = loader::load(
+                &engine,
+                name,
+                target,
+                None,
+                |_cloud| TargetMetrics::unregistered(),
+                |_cloud| None,
+            )
             .await
             .into_iter()
             .next();
@@ -178,6 +188,14 @@ fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
             },
         );
     }
+    for grant in &target.openstack {
+        let whose = match (grant.kind, grant.any) {
+            (LookUp::Domain | LookUp::Keypair, _) => "",
+            (_, true) => ", of any instance and project",
+            (_, false) => ", of the request's own instance",
+        };
+        println!("  may look up {}{whose}", grant.kind.as_str());
+    }
     for (credential, configured) in &target.credentials {
         println!(
             "  may use credential {credential} from {}",
@@ -194,6 +212,48 @@ fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
         if !target.credentials.contains_key(wanted) {
             println!("  note: the plugin asks for a credential {wanted:?}, which is not granted");
         }
+    }
+}
+
+/// Where a cloud's look-ups go, and how they are bounded.
+fn show_look_ups(name: &CloudName, cloud: &Cloud, config: &Config) {
+    let targets = config.targets.values().filter(|target| target.serves(name));
+    let kinds = targets.flat_map(|target| &target.openstack);
+    let kinds: BTreeSet<LookUp> = kinds.map(|grant| grant.kind).collect();
+    let (Some(keystone), false) = (&cloud.keystone, kinds.is_empty()) else {
+        return;
+    };
+    let services: BTreeSet<Service> = kinds.iter().map(|kind| kind.service()).collect();
+    let config = cloud.openstack.clone().unwrap_or_default();
+    for service in services {
+        let what = service.as_str();
+        match (config.endpoints.get(&service), &keystone.auth_url) {
+            (Some(endpoint), _) => println!("  looks up {what} at {endpoint}"),
+            (None, Some(auth_url)) if service == Service::Identity => {
+                println!("  looks up {what} at {auth_url}");
+            }
+            (None, _) => println!(
+                "  looks up {what} at the catalogue's {} endpoint{}",
+                config.interface.as_str(),
+                config
+                    .region
+                    .as_ref()
+                    .map_or_else(String::new, |region| format!(" in region {region}"))
+            ),
+        }
+    }
+    println!(
+        "  look-ups: {} ms each, at most {} at once, {} bytes kept",
+        config.timeout_ms, config.concurrent_lookups, config.cache_bytes
+    );
+    let ms = |time: Duration| time.as_millis();
+    for kind in kinds {
+        println!(
+            "    {} kept {} ms, {} ms more while the service is silent",
+            kind.as_str(),
+            ms(config.keep(kind)),
+            ms(config.stale(kind))
+        );
     }
 }
 
@@ -234,6 +294,15 @@ fn target_faults(
                 document.fault(&[&table, key].concat(), chain(error))
             };
             all.into_iter().map(place).collect()
+        }
+        Loading::Plugin {
+            source:
+                LoadError::Describe(plugin::Error::Limit { reached, .. })
+                | LoadError::Validate(plugin::Error::Limit { reached, .. }),
+            ..
+        } => {
+            let path: Vec<&str> = table.into_iter().chain(reached.limit.key()).collect();
+            vec![document.fault(&path, chain(error))]
         }
         error => vec![document.fault(&table, chain(error))],
     }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Auth, CloudName, Document, Fault, Keystone, Listener, Policy, Proof, Server};
+use super::{
+    Auth, CloudName, Document, Fault, Keystone, Listener, OpenStack, Policy, Proof, Server,
+};
 
 /// One cloud. Its callers, its policy, its caches and what its plugins keep are its own.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -15,6 +17,8 @@ pub struct Cloud {
     pub auth: Auth,
     /// The keystone that knows its nova's tokens.
     pub keystone: Option<Keystone>,
+    /// Where its plugins' look-ups go, where that is not as usual.
+    pub openstack: Option<OpenStack>,
 }
 
 impl Cloud {
@@ -24,10 +28,22 @@ impl Cloud {
         }
     }
 
+    /// Whether the gateway can ask this cloud's services for what plugins look up.
+    pub fn has_account(&self) -> bool {
+        let keystone = self.keystone.as_ref();
+        keystone.is_some_and(|keystone| keystone.auth_url.is_some() && keystone.account().is_some())
+    }
+
     /// Whose tokens are good where a target says nothing else; without keystone there is nothing to say.
     pub fn policy(&self) -> Policy {
-        let keystone = self.keystone.as_ref();
+        let keystone = self.validator();
         keystone.map_or_else(Policy::default, Keystone::policy)
+    }
+
+    /// The keystone whose tokens the callers show. One that is there for look-ups only is none.
+    pub fn validator(&self) -> Option<&Keystone> {
+        let keystone = self.keystone.as_ref();
+        keystone.filter(|_keystone| self.auth.require.has(Proof::Keystone))
     }
 
     pub(super) fn check(
@@ -49,8 +65,9 @@ impl Cloud {
                     at("auth").join(".")
                 )));
             }
-            Some(_) if !require.has(Proof::Keystone) => {
-                let message = "not asked for: add \"keystone\" to `require` of the `auth` table, or take this away";
+            Some(_) if !require.has(Proof::Keystone) && self.openstack.is_none() => {
+                let message = "not asked for: add \"keystone\" to `require` of the `auth` table, or an `openstack` table for \
+                               look-ups, or take this away";
                 faults.push(document.fault(&at("keystone"), message));
             }
             Some(keystone) => {
@@ -61,6 +78,9 @@ impl Cloud {
                 faults.extend(keystone.accept.check(&at_accept, offline, document));
             }
             None => {}
+        }
+        if let Some(openstack) = &self.openstack {
+            faults.extend(openstack.check(&at("openstack"), self.has_account(), document));
         }
         let has_authority = server
             .tls

@@ -253,12 +253,17 @@ impl Keystone {
 }
 
 impl AuthUrl {
-    /// The URL of the tokens resource.
-    pub fn tokens(&self) -> Url {
-        // The base ends in a slash and the addition is fixed, so that this cannot fail.
-        self.0
-            .join("auth/tokens")
-            .unwrap_or_else(|_never| self.0.clone())
+    /// The URL that all resources are below, without a slash at its end.
+    pub fn base(&self) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(self.0.path().trim_end_matches('/'));
+        url
+    }
+
+    /// The URL of a resource below `/v3/`, by a path that is fixed.
+    pub fn at(&self, path: &'static str) -> Url {
+        // The base ends in a slash, so that this cannot fail.
+        self.0.join(path).unwrap_or_else(|_never| self.0.clone())
     }
 }
 
@@ -332,7 +337,7 @@ mod tests {
         ] {
             let url = AuthUrl::try_from(Url::parse(written).expect("a URL")).expect("an endpoint");
             assert_eq!(
-                url.tokens().as_str(),
+                url.at("auth/tokens").as_str(),
                 "https://k.example.test:5000/v3/auth/tokens"
             );
         }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::network::described;
 use super::{
-    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Policy, Rule, StateQuota,
-    TargetName,
+    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, LookUpGrant, Policy, Rule,
+    StateQuota, TargetName,
 };
 
 /// One target.
@@ -91,6 +91,9 @@ pub struct Target {
     pub credentials: BTreeMap<String, Credential>,
     /// How much the plugin may keep in `[state]`; nothing when absent.
     pub state: Option<StateQuota>,
+    /// What the plugin may look up at the cloud's services. Nothing, unless listed.
+    #[serde(default)]
+    pub openstack: Vec<LookUpGrant>,
     /// The plugin's own configuration, as its manifest's schema describes it.
     #[serde(default)]
     pub config: toml::Table,
@@ -259,9 +262,17 @@ impl Target {
                 faults.push(document.fault(&key, message));
                 continue;
             };
+            if !self.openstack.is_empty() && !cloud.has_account() {
+                let key = ["targets", name.as_str(), "openstack"];
+                let message = format!(
+                    "look-ups are made with the gateway's own account, and it has none in cloud `{cloud_name}`: `auth_url`, \
+                     `username` and `password` (or an application credential) of its `keystone` table"
+                );
+                faults.push(document.fault(&key, message));
+            }
             let Some(accept) = &self.accept else { continue };
             let key = ["targets", name.as_str(), "accept"];
-            match &cloud.keystone {
+            match cloud.validator() {
                 Some(keystone) => {
                     faults.extend(accept.check(&key, keystone.is_offline(), document));
                 }

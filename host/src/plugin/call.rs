@@ -10,7 +10,7 @@ use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::cpu_time::Clock;
 use super::grants::Grants;
-use super::host::{LogBudget, WasiHttp};
+use super::host::{LogBudget, StateSpent, WasiHttp};
 use super::limits::Taken;
 use super::stderr::Tail;
 use crate::egress::{Spending, Within};
@@ -30,10 +30,21 @@ pub(super) struct Call {
     pub(super) tail: Option<Tail>,
     /// Made when a guest first sends a request.
     spending: Option<Arc<Spending>>,
+    pub(super) state: StateSpent,
+    pub(super) look_ups: u32,
+    /// For whom the call is made; none where nothing may be looked up.
+    pub(super) subject: Option<Subject>,
     /// Made when a guest first asks for it: ours never do, and it costs more than their whole start.
     wasi: Option<WasiCtx>,
     /// The same.
     wasi_http: Option<Box<WasiHttp>>,
+}
+
+/// The instance that a call is made for, and what it is and has at the cloud's services, by their ids.
+pub(super) struct Subject {
+    pub(super) instance_id: String,
+    pub(super) project_id: String,
+    pub(super) image_id: Option<String>,
 }
 
 /// Which export is running, and so which imports may be called.
@@ -87,6 +98,9 @@ impl Call {
             cpu_clock: Arc::default(),
             tail: None,
             spending: None,
+            state: StateSpent::default(),
+            look_ups: 0,
+            subject: None,
             wasi: None,
             wasi_http: None,
         };

@@ -7,6 +7,7 @@ use super::limits::Limits;
 use super::mask::Mask;
 use crate::config::{self, CloudName, TargetName};
 use crate::egress::{self, Egress};
+use crate::openstack::{Granted, LookUps};
 use crate::state::{Owner, Space, Store};
 use crate::telemetry::metrics::TargetMetrics;
 
@@ -28,12 +29,13 @@ pub struct Grants {
     pub(super) wasi_http: bool,
     /// What the plugin keeps.
     pub(super) state: Option<Space>,
+    pub(super) openstack: Granted,
     pub(super) metrics: Arc<TargetMetrics>,
 }
 
 impl Grants {
     /// Reads the target's secrets and certificates. What the plugin keeps goes into `store`, if the target is granted state;
-    /// what it does is counted in `metrics`.
+    /// what it does is counted in `metrics`; `look_ups` are those of the cloud.
     ///
     /// # Errors
     ///
@@ -44,6 +46,7 @@ impl Grants {
         target: &config::Target,
         store: Option<&Store>,
         metrics: Arc<TargetMetrics>,
+        look_ups: Option<Arc<LookUps>>,
     ) -> Result<Self, egress::Error> {
         let owner = || Owner::Target(cloud.clone(), name.clone());
         let state = store.zip(target.state);
@@ -67,6 +70,10 @@ impl Grants {
             egress_limits: target.egress_limits.clone(),
             wasi_http: target.wasi_http,
             state,
+            openstack: Granted {
+                look_ups,
+                grants: target.openstack.clone(),
+            },
             metrics,
         })
     }

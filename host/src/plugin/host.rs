@@ -11,6 +11,7 @@ mod state;
 mod wasi_http;
 
 pub(super) use self::log::{LogBudget, LogBudgets};
+pub(super) use self::state::Spent as StateSpent;
 pub(super) use self::wasi_http::WasiHttp;
 use super::bindings::vendordock::vendordata;
 use super::call::Call;

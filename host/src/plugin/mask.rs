@@ -93,7 +93,9 @@ pub(super) fn cover(text: &str, from: usize, mut hidden: Vec<Range<usize>>) -> S
             continue;
         }
         covered.push_str(text.get(at..start).unwrap_or_default());
-        covered.push_str(COVER);
+        if start > at || !covered.ends_with(COVER) {
+            covered.push_str(COVER);
+        }
         at = end;
     }
     covered + &text[at..]

@@ -2,6 +2,7 @@
 
 use super::bindings::vendordock::vendordata::types as wit;
 use super::bindings::vendordock::vendordata::types::FieldError;
+use super::mask::Mask;
 
 /// The errors of the WIT, with their texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +29,12 @@ pub enum Refusal {
     UpstreamTimeout(String),
 }
 
-impl From<wit::Error> for Refusal {
-    fn from(error: wit::Error) -> Self {
+impl Refusal {
+    /// As the plugin says it, without the target's secrets.
+    pub(super) fn new(error: wit::Error, mask: &Mask) -> Self {
+        let bounded = |text: String| bounded(mask.covered(text));
         let fields = |errors: Vec<FieldError>| {
-            let lines = errors.iter().map(|error| {
+            let lines = errors.into_iter().map(|error| {
                 let at = if error.pointer.is_empty() {
                     "the whole"
                 } else {

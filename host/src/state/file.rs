@@ -11,7 +11,7 @@
 mod format;
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -145,6 +145,9 @@ impl Place {
             lost_key(&self.path, own.clone())?;
             Keys::make(&own)?;
         }
+        if config.key_file.is_empty() {
+            make_private(&own)?;
+        }
         Ok(Keys::read(&config.key_files())?)
     }
 
@@ -161,6 +164,7 @@ impl Place {
 
     /// Opens the store that is there.
     pub(super) fn open(&self, keys: &Keys, key_files: &[PathBuf]) -> Result<Found, Error> {
+        make_private(&self.path)?;
         // redb checks what it reads and may still panic on a file that nobody's redb has written.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             format::open(&self.path, keys, key_files)
@@ -239,6 +243,19 @@ fn check_directory(path: &Path) -> Result<(), Error> {
         return Err(Error::Exposed(directory.to_owned()));
     }
     Ok(())
+}
+
+/// A file that came back from a backup may have lost its mode.
+fn make_private(path: &Path) -> Result<(), Error> {
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io)
 }
 
 /// Fails when there is a store, and so must have been this key.

@@ -18,8 +18,8 @@ use super::tables::Tables;
 use super::usage::Usage;
 use super::{Condition, Error, Shared, now_ms};
 
-/// Jobs that may wait. Each call of a plugin has one at most.
-const WAITING: usize = 1_024;
+/// Jobs that may wait, those among them whose caller has gone. They hold values, so that they are not without bound.
+const WAITING: usize = 512;
 
 /// Jobs of one transaction.
 const TOGETHER: usize = 256;

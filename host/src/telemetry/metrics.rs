@@ -10,6 +10,7 @@
 
 mod cloud;
 mod histogram;
+mod look_ups;
 mod target;
 mod words;
 
@@ -24,8 +25,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::cloud::CloudMetrics;
 use self::histogram::Histogram;
+pub use self::look_ups::LookUpMetrics;
 pub use self::target::{PluginRun, Requests, TargetMetrics};
-pub use self::words::{CacheState, EgressOutcome, RunOutcome, StateOutcome, Validation};
+pub use self::words::{CacheState, EgressOutcome, LookUpOutcome, RunOutcome, StateOutcome, Validation};
 
 /// How Prometheus is told the format of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +38,7 @@ pub struct Metrics {
     connections: Gauge,
     requests: target::Series,
     clouds: cloud::Series,
+    look_ups: look_ups::Series,
 }
 
 /// Something that is going on: it is counted until this is dropped.
@@ -77,11 +80,14 @@ impl Default for Metrics {
         requests.register(&mut registry);
         let clouds = cloud::Series::default();
         clouds.register(&mut registry);
+        let look_ups = look_ups::Series::default();
+        look_ups.register(&mut registry);
         Self {
             registry,
             connections,
             requests,
             clouds,
+            look_ups,
         }
     }
 }
@@ -105,6 +111,11 @@ impl Metrics {
     /// The series of one cloud, for those who let its callers in.
     pub fn cloud(&self, cloud: &str) -> Arc<CloudMetrics> {
         Arc::new(self.clouds.of(cloud))
+    }
+
+    /// The series of one cloud's look-ups, for those who make them.
+    pub fn look_ups(&self, cloud: &str) -> Arc<LookUpMetrics> {
+        Arc::new(self.look_ups.of(cloud))
     }
 
     /// Counts a connection until what is returned is dropped.
@@ -145,6 +156,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::LookUp;
     use crate::error::Fault;
     use crate::plugin::Engine;
     use crate::state::Gauges;
@@ -173,6 +185,7 @@ mod tests {
         metrics.collect(DroppedLines(log.error_counter()));
         metrics.collect(Gauges::none());
         let (_target, _cloud) = (metrics.target("c", "t"), metrics.cloud("c"));
+        let _look_ups = metrics.look_ups("c");
 
         let manual = include_str!("../../../docs/metrics.md");
         let rows = manual.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -189,8 +202,11 @@ mod tests {
         let metrics = Metrics::default();
         let target = metrics.target("default", "join");
         let cloud = metrics.cloud("default");
+        let look_ups = metrics.look_ups("default");
         let second = Duration::from_secs(1);
 
+        look_ups.ended(LookUp::Ports, LookUpOutcome::Stale);
+        look_ups.asked(LookUp::Keypair, second);
         target.requests.answered(second);
         target.requests.failed(504, Fault::Guest, second);
         metrics
@@ -225,6 +241,9 @@ mod tests {
             r#"secrets_issued_total{cloud="default",target="join"} 1"#,
             r#"token_validations_total{cloud="default",outcome="grace"} 1"#,
             r#"token_validation_duration_seconds_count{cloud="default"} 1"#,
+            r#"openstack_lookups_total{cloud="default",kind="ports",outcome="stale"} 1"#,
+            r#"openstack_lookups_total{cloud="default",kind="ports",outcome="cached"} 0"#,
+            r#"openstack_lookup_duration_seconds_count{cloud="default",kind="keypair"} 1"#,
             "connections 1",
             r#"calls_running{cloud="default",target="join"} 0"#,
             r#"calls_waiting{cloud="default",target="join"} 1"#,

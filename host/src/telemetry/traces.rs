@@ -1,6 +1,7 @@
 //! Spans, sent to an OpenTelemetry collector by OTLP over HTTP.
 //!
-//! Three kinds are sent: `request`, the plugin's run (`plugin`) and one request of the plugin (`egress`). Only spans:
+//! Four kinds are sent: `request`, the plugin's run (`plugin`), one request of the plugin (`egress`) and one look-up that was
+//! not answered from memory (`lookup`). Only spans:
 //! events are lines of the log, whose text is the plugin's or an upstream's, and a collector is read by others than the log
 //! is. Spans of libraries are not sent either; they would tell of the exporter's own requests, without end. An answer from
 //! the cache has no span, since making one costs as much as the answer.

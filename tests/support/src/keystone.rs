@@ -1,12 +1,14 @@
-//! A small strict keystone: tokens by password, and their validation.
+//! A small strict keystone: tokens by password, their validation, the catalogue, and projects and domains by id.
 //!
 //! For the demo, and for tests of what happens when keystone misbehaves; the end-to-end tests run the
 //! real one. It answers as keystone 30 does, also where that surprises: a bad subject token is 404 for
 //! whoever may ask, a bad caller 401, roles are expanded, and the text of a 404 repeats the token.
 //!
 //! It knows less than the real one in this: project scope and the password method only, one domain, no
-//! `allow_expired`, no version discovery, and no rule that is configurable.
+//! `allow_expired`, no version discovery, and no rule that is configurable: a project is for admins to see, and for those
+//! whose token is of it.
 
+mod catalogue;
 mod http;
 mod time;
 mod tokens;
@@ -15,9 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use serde_json::{Value, json};
 
 use crate::server::Server;
 use crate::{Authority, Faults};
+pub(crate) use http::unauthorized;
 use tokens::{Account, Tokens};
 
 /// A running stand-in for keystone.
@@ -30,10 +34,20 @@ pub struct Keystone {
 
 /// All that the handlers share with the test.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     tokens: Tokens,
+    catalogue: Vec<Value>,
+    projects_asked: Vec<String>,
+    catalogue_reads: usize,
     validations: usize,
     log_ins: usize,
+}
+
+/// Whose a token is, for a service that is shown it.
+pub(crate) struct Bearer {
+    pub(crate) project_id: String,
+    pub(crate) user_id: String,
+    pub(crate) is_admin: bool,
 }
 
 impl Keystone {
@@ -136,8 +150,64 @@ impl Keystone {
         self.state().log_ins
     }
 
+    /// Puts a service's endpoint into the catalogue, in place of those that the service has there. The URL is used as it
+    /// is, for every interface.
+    pub fn list(&self, service_type: &str, region: &str, url: &str) {
+        let endpoint = |interface: &str| {
+            json!({
+                "id": uuid::Uuid::new_v4().simple().to_string(),
+                "interface": interface,
+                "region": region,
+                "region_id": region,
+                "url": url,
+            })
+        };
+        let endpoints = ["public", "internal", "admin"].map(endpoint);
+        let mut state = self.state();
+        state
+            .catalogue
+            .retain(|service| service["type"] != service_type);
+        state.catalogue.push(json!({
+            "id": uuid::Uuid::new_v4().simple().to_string(),
+            "name": service_type,
+            "type": service_type,
+            "endpoints": endpoints,
+        }));
+    }
+
+    /// Takes a service out of the catalogue.
+    pub fn unlist(&self, service_type: &str) {
+        let mut state = self.state();
+        state
+            .catalogue
+            .retain(|service| service["type"] != service_type);
+    }
+
+    /// How often somebody asked for the catalogue.
+    pub fn catalogue_reads(&self) -> usize {
+        self.state().catalogue_reads
+    }
+
+    /// The paths of all projects and domains that were asked for, as they came.
+    pub fn projects_asked(&self) -> Vec<String> {
+        self.state().projects_asked.clone()
+    }
+
+    /// For services that are shown this keystone's tokens.
+    pub(crate) fn shared(&self) -> Arc<Mutex<State>> {
+        Arc::clone(&self.state)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no handler panics")
+    }
+}
+
+impl State {
+    /// Whose a token is; nobody's when it is worth nothing.
+    pub(crate) fn bearer(&mut self, token: &str) -> Option<Bearer> {
+        let token = self.tokens.valid(token)?;
+        Some(self.tokens.bearer(&token))
     }
 }
 

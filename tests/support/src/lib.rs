@@ -12,9 +12,11 @@ mod authority;
 mod faults;
 pub mod ipa;
 pub mod keystone;
+pub mod openstack;
 mod server;
 
 pub use authority::{Authority, Issued};
 pub use faults::Faults;
 pub use ipa::Ipa;
 pub use keystone::Keystone;
+pub use openstack::OpenStack;

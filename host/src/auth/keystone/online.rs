@@ -9,9 +9,9 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::AuthError;
 use super::account::Account;
-use super::wire::{self, Wire, status_error};
-use super::{AuthError, Error};
+use super::wire::{self, status_error};
 use crate::config;
 
 /// After a failure, keystone is asked again when this is over.
@@ -25,8 +25,7 @@ const WAITING_FOR_EACH_PLACE: usize = 16;
 
 /// What it takes to ask.
 pub(super) struct Online {
-    wire: Wire,
-    account: Account,
+    account: Arc<Account>,
     places: Semaphore,
     places_for_the_known: Semaphore,
     waiting: AtomicUsize,
@@ -36,21 +35,17 @@ pub(super) struct Online {
 }
 
 impl Online {
-    pub(super) fn new(config: &config::Keystone) -> Result<Self, Error> {
-        let (Some(auth_url), Some(account)) = (&config.auth_url, config.account()) else {
-            return Err(Error::Incomplete);
-        };
+    pub(super) fn new(config: &config::Keystone, account: Arc<Account>) -> Self {
         let places = config.concurrent_validations.get() as usize;
-        Ok(Self {
-            wire: Wire::new(config, auth_url)?,
-            account: Account::new(account).map_err(Error::Secret)?,
+        Self {
+            account,
             places: Semaphore::new(places),
             places_for_the_known: Semaphore::new(PLACES_FOR_THE_KNOWN),
             waiting: AtomicUsize::new(0),
             most_waiting: places * WAITING_FOR_EACH_PLACE,
             rests_until: ArcSwapOption::empty(),
             failing: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Waits for a place among the validations; none when too many wait.
@@ -100,12 +95,13 @@ impl Online {
         &self,
         subject: HeaderValue,
     ) -> Result<Option<wire::Answer>, AuthError> {
-        let Self { wire, account, .. } = self;
-        let own = account.token(wire, None).await?;
+        let account = &self.account;
+        let wire = &account.wire;
+        let own = account.token(None).await?;
         let mut response = wire.validate(&own, &subject).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             // Ours was revoked, or keystone's keys were rotated.
-            let own = account.token(wire, Some(&own)).await?;
+            let own = account.token(Some(&own)).await?;
             response = wire.validate(&own, &subject).await?;
         }
         let status = response.status();

@@ -1,4 +1,4 @@
-//! Keystone's tokens resource, as it is spoken.
+//! Keystone's tokens and catalogue, as they are spoken.
 
 use std::time::Duration;
 
@@ -16,10 +16,14 @@ use crate::{config, trust};
 /// Keystone's answer to a validation without the catalogue is under 1 KB, with hundreds of roles a few.
 pub(super) const ANSWER_BYTES: usize = 256 * 1024;
 
+/// A catalogue of thirty services in twenty regions has about 300 KB.
+pub(super) const CATALOGUE_BYTES: usize = 2 * 1024 * 1024;
+
 /// A client for one keystone.
 pub(super) struct Wire {
     client: Client,
     tokens_url: Url,
+    catalogue_url: Url,
 }
 
 /// `token` of keystone's answer, as far as it matters here.
@@ -68,12 +72,13 @@ impl Wire {
         if let Some(path) = &config.ca_file {
             client = client.tls_certs_only(trust::authorities(path)?);
         }
-        let mut tokens_url = auth_url.tokens();
+        let mut tokens_url = auth_url.at("auth/tokens");
         // A catalogue is several times as long as all the rest.
         tokens_url.set_query(Some("nocatalog"));
         Ok(Self {
             client: client.build().map_err(Error::Client)?,
             tokens_url,
+            catalogue_url: auth_url.at("auth/catalog"),
         })
     }
 
@@ -102,22 +107,42 @@ impl Wire {
             .map_err(|error| self.no_answer(error))
     }
 
-    /// Reads a token, within bounds.
-    pub(super) async fn read(&self, mut response: Response) -> Result<Answer, AuthError> {
+    /// Asks where the services are, as the owner of `own`.
+    pub(super) async fn catalogue(&self, own: &HeaderValue) -> Result<Response, AuthError> {
+        self.client
+            .get(self.catalogue_url.clone())
+            .header("X-Auth-Token", own)
+            .send()
+            .await
+            .map_err(|error| self.no_answer(error))
+    }
+
+    /// Reads a token.
+    pub(super) async fn read(&self, response: Response) -> Result<Answer, AuthError> {
+        let body = self.whole(response, ANSWER_BYTES).await?;
+        let envelope: Envelope = serde_json::from_slice(&body)
+            .map_err(|error| AuthError::Nonsense(Error::Body(error)))?;
+        Ok(envelope.token)
+    }
+
+    /// Reads an answer, within bounds.
+    pub(super) async fn whole(
+        &self,
+        mut response: Response,
+        most_bytes: usize,
+    ) -> Result<Vec<u8>, AuthError> {
         let mut body = Vec::new();
         while let Some(chunk) = response
             .chunk()
             .await
             .map_err(|error| self.no_answer(error))?
         {
-            if body.len() + chunk.len() > ANSWER_BYTES {
-                return Err(AuthError::Nonsense(Error::TooLong));
+            if body.len() + chunk.len() > most_bytes {
+                return Err(AuthError::Nonsense(Error::TooLong(most_bytes)));
             }
             body.extend_from_slice(&chunk);
         }
-        let envelope: Envelope = serde_json::from_slice(&body)
-            .map_err(|error| AuthError::Nonsense(Error::Body(error)))?;
-        Ok(envelope.token)
+        Ok(body)
     }
 
     fn no_answer(&self, error: reqwest::Error) -> AuthError {
@@ -133,6 +158,12 @@ pub(super) fn status_error(wire: &Wire, status: StatusCode) -> Error {
     Error::Status {
         url: wire.tokens_url.clone(),
         status,
+    }
+}
+
+impl Answer {
+    pub(super) fn has_role(&self, name: &str) -> bool {
+        self.roles.iter().any(|role| role.name == name)
     }
 }
 

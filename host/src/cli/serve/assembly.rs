@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::auth::Auth;
+use crate::auth::{Account, Auth};
 use crate::cache::Answers;
 use crate::cli::caller_faults;
-use crate::config::{CloudName, Config, Document, Faults, Policy};
+use crate::config::{CloudName, Config, Document, Faults, Policy, Target as Granting};
 use crate::dispatch::{Cloud, Gateway, Target};
 use crate::error::chain;
 use crate::loader;
+use crate::openstack::LookUps;
 use crate::plugin::Engine;
 use crate::plugin::engine::Allocator;
 use crate::state::{Gauges, Store};
@@ -35,20 +36,39 @@ pub(super) fn clouds(
     for (name, cloud) in &config.clouds {
         let accept = cloud.policy();
         let served = config.targets.values().filter(|target| target.serves(name));
-        let mut policies: Vec<Policy> = served.map(|target| target.policy(&accept)).collect();
+        let served: Vec<&Granting> = served.collect();
+        let mut policies: Vec<Policy> =
+            served.iter().map(|target| target.policy(&accept)).collect();
         policies.push(accept.clone());
         policies.dedup();
+        let context = || format!("cloud {name}");
+        let keystone = cloud.keystone.as_ref().filter(|_some| cloud.has_account());
+        let account = keystone.map(Account::new).transpose();
+        let account = account.with_context(context)?;
         let auth = Auth::new(
             cloud,
+            account.clone(),
             config.cache.tokens,
             policies,
             metrics.cloud(name.as_str()),
         )
-        .with_context(|| format!("cloud {name}"))?;
+        .with_context(context)?;
+        let look_ups = match (keystone, account) {
+            (Some(keystone), Some(account))
+                if served.iter().any(|target| !target.openstack.is_empty()) =>
+            {
+                let config = cloud.openstack.clone().unwrap_or_default();
+                let metrics = metrics.look_ups(name.as_str());
+                let look_ups = LookUps::new(keystone, config, account, metrics);
+                Some(look_ups.with_context(context)?)
+            }
+            _ => None,
+        };
         let targets = HashMap::new();
         let cloud = Cloud {
             auth,
             accept,
+            look_ups,
             targets,
             no_target: metrics.no_target(name.as_str()),
         };
@@ -109,7 +129,8 @@ pub(super) async fn gateway(
         }
         let started = std::time::Instant::now();
         let counted = |cloud: &CloudName| metrics.target(cloud.as_str(), name.as_str());
-        let plugins = loader::load(&engine, name, target, store, counted).await;
+        let look_ups = |cloud: &CloudName| clouds.get(cloud)?.look_ups.clone();
+        let plugins = loader::load(&engine, name, target, store, counted, look_ups).await;
         let time_ms = started.elapsed().as_secs_f64() * 1_000.0;
         for (cloud_name, plugin) in plugins {
             match &plugin {

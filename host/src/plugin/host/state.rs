@@ -1,6 +1,6 @@
 //! `state`: the target's own keys, handed to `state`.
 
-use std::time::Duration;
+use std::fmt;
 
 use tokio::time::Instant;
 
@@ -9,20 +9,41 @@ use crate::plugin::call::{Call, Phase};
 use crate::state::{self, Error, Space};
 use crate::telemetry::metrics::StateOutcome;
 
+/// Operations of one call. Each write is a flush of the disk, which the others share.
+const MOST_OPERATIONS: u32 = 1_000;
+
+/// Failures of one call that are logged.
+const MOST_LOGGED: u32 = 10;
+
+/// What one call has used up.
+#[derive(Default)]
+pub(in crate::plugin) struct Spent {
+    operations: u32,
+    failures: u32,
+}
+
+/// Where an operation takes place, and until when.
+enum Admitted {
+    To(Space, Instant),
+    Refused(StateError),
+}
+
 type Answer<T> = wasmtime::Result<Result<T, StateError>>;
 
 impl Host for Call {
     async fn get(&mut self, key: String) -> Answer<Option<Entry>> {
-        let Some((space, deadline)) = self.space("state.get")? else {
-            return Ok(Err(StateError::NotGranted));
+        let (space, deadline) = match self.admit("state.get")? {
+            Admitted::To(space, deadline) => (space, deadline),
+            Admitted::Refused(error) => return Ok(Err(error)),
         };
         let found = space.get(&key, deadline).await;
         Ok(self.told("state.get", found.map(|entry| entry.map(Entry::from))))
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<u64> {
-        let Some((space, deadline)) = self.space("state.set")? else {
-            return Ok(Err(StateError::NotGranted));
+        let (space, deadline) = match self.admit("state.set")? {
+            Admitted::To(space, deadline) => (space, deadline),
+            Admitted::Refused(error) => return Ok(Err(error)),
         };
         let written = space.set(&key, None, value, ttl_ms, deadline).await;
         Ok(self.told("state.set", written))
@@ -35,8 +56,9 @@ impl Host for Call {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Answer<u64> {
-        let Some((space, deadline)) = self.space("state.compare-and-set")? else {
-            return Ok(Err(StateError::NotGranted));
+        let (space, deadline) = match self.admit("state.compare-and-set")? {
+            Admitted::To(space, deadline) => (space, deadline),
+            Admitted::Refused(error) => return Ok(Err(error)),
         };
         let expected = Some(expected);
         let written = space.set(&key, expected, value, ttl_ms, deadline).await;
@@ -44,16 +66,18 @@ impl Host for Call {
     }
 
     async fn delete(&mut self, key: String, expected: Option<u64>) -> Answer<()> {
-        let Some((space, deadline)) = self.space("state.delete")? else {
-            return Ok(Err(StateError::NotGranted));
+        let (space, deadline) = match self.admit("state.delete")? {
+            Admitted::To(space, deadline) => (space, deadline),
+            Admitted::Refused(error) => return Ok(Err(error)),
         };
         let deleted = space.delete(&key, expected, deadline).await;
         Ok(self.told("state.delete", deleted))
     }
 
     async fn increment(&mut self, key: String, delta: i64, ttl_ms: Option<u64>) -> Answer<i64> {
-        let Some((space, deadline)) = self.space("state.increment")? else {
-            return Ok(Err(StateError::NotGranted));
+        let (space, deadline) = match self.admit("state.increment")? {
+            Admitted::To(space, deadline) => (space, deadline),
+            Admitted::Refused(error) => return Ok(Err(error)),
         };
         let sum = space.increment(&key, delta, ttl_ms, deadline).await;
         Ok(self.told("state.increment", sum))
@@ -65,8 +89,9 @@ impl Host for Call {
         cursor: Option<String>,
         limit: u32,
     ) -> Answer<(Vec<String>, Option<String>)> {
-        let Some((space, deadline)) = self.space("state.list-keys")? else {
-            return Ok(Err(StateError::NotGranted));
+        let (space, deadline) = match self.admit("state.list-keys")? {
+            Admitted::To(space, deadline) => (space, deadline),
+            Admitted::Refused(error) => return Ok(Err(error)),
         };
         let cursor = cursor.as_deref();
         let listed = space.list_keys(&prefix, cursor, limit, deadline).await;
@@ -75,24 +100,32 @@ impl Host for Call {
 }
 
 impl Call {
-    /// The target's space, and until when one operation on it may take: a quarter of what is left stays with the plugin, so
-    /// that it can still say what it could not do.
-    fn space(&self, import: &'static str) -> wasmtime::Result<Option<(Space, Instant)>> {
+    /// The target's space, if the call may use it. A quarter of the time that is left stays with the plugin, so that it can
+    /// still say what it could not do.
+    fn admit(&mut self, import: &'static str) -> wasmtime::Result<Admitted> {
         self.allow(import, Phase::Provide)?;
-        let Some(space) = &self.grants.state else {
+        let Some(space) = self.grants.state.clone() else {
             self.grants.metrics.state(StateOutcome::Denied);
-            tracing::warn!(
-                "the plugin asked for {import}, and this target was not granted state; `state = {{}}` in [targets.{}] grants it",
-                self.grants.target
-            );
-            return Ok(None);
+            let target = self.grants.clone();
+            let target = &target.target;
+            self.log_failure(format_args!(
+                "the plugin asked for {import}, and this target was not granted state; `state = {{}}` in [targets.{target}] grants it"
+            ));
+            return Ok(Admitted::Refused(StateError::NotGranted));
         };
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let patience: Duration = left * 3 / 4;
-        Ok(Some((space.clone(), Instant::now() + patience)))
+        self.state.operations = self.state.operations.saturating_add(1);
+        if self.state.operations > MOST_OPERATIONS {
+            let text = format!("a call has {MOST_OPERATIONS} operations on its state");
+            self.grants.metrics.state(StateOutcome::Unavailable);
+            self.log_failure(format_args!("{import} failed: {text}"));
+            return Ok(Admitted::Refused(StateError::Unavailable(text)));
+        }
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        Ok(Admitted::To(space, now + left * 3 / 4))
     }
 
-    fn told<T>(&self, import: &'static str, answer: Result<T, Error>) -> Result<T, StateError> {
+    fn told<T>(&mut self, import: &'static str, answer: Result<T, Error>) -> Result<T, StateError> {
         let error = match answer {
             Ok(answer) => {
                 self.grants.metrics.state(StateOutcome::Done);
@@ -113,7 +146,7 @@ impl Call {
             | Error::Busy
             | Error::Down => {
                 // The plugin is told no more than this, and may tell nova less still.
-                tracing::warn!("{import} failed: {error}");
+                self.log_failure(format_args!("{import} failed: {error}"));
                 let text = match error {
                     Error::Storage(_) => Error::Down.to_string(),
                     error => error.to_string(),
@@ -123,6 +156,14 @@ impl Call {
         };
         self.grants.metrics.state(outcome);
         Err(told)
+    }
+
+    /// A plugin that tries for ever must not fill the log.
+    fn log_failure(&mut self, what: fmt::Arguments<'_>) {
+        self.state.failures = self.state.failures.saturating_add(1);
+        if self.state.failures <= MOST_LOGGED {
+            tracing::warn!("{what}");
+        }
     }
 }
 

@@ -92,6 +92,29 @@ pub enum StateOutcome {
     Denied,
 }
 
+/// What a plugin was told that looked something up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookUpOutcome {
+    /// What was found, or not found, before.
+    Cached,
+    /// What the service says now.
+    Answered,
+    /// That there is no such thing.
+    NotFound,
+    /// The service gave no answer, and what was found before still counts.
+    Stale,
+    /// That the service gave no answer.
+    Unavailable,
+    /// That the gateway's account may not see it.
+    Forbidden,
+    /// That its target may not look it up.
+    NotGranted,
+    /// That there is no such thing, since no service gives such an id.
+    Invalid,
+    /// That the call had used up its look-ups.
+    TooMany,
+}
+
 /// What became of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validation {
@@ -243,6 +266,35 @@ impl StateOutcome {
     }
 }
 
+impl LookUpOutcome {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Cached,
+        Self::Answered,
+        Self::NotFound,
+        Self::Stale,
+        Self::Unavailable,
+        Self::Forbidden,
+        Self::NotGranted,
+        Self::Invalid,
+        Self::TooMany,
+    ];
+
+    /// The word in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Answered => "answered",
+            Self::NotFound => "not_found",
+            Self::Stale => "stale",
+            Self::Unavailable => "unavailable",
+            Self::Forbidden => "forbidden",
+            Self::NotGranted => "not_granted",
+            Self::Invalid => "invalid",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
 impl Validation {
     pub(super) const ALL: [Self; 8] = [
         Self::Cached,
@@ -286,6 +338,9 @@ mod tests {
             assert_eq!(outcome as usize, index);
         }
         for (index, outcome) in StateOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, outcome) in LookUpOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
         }
         for (index, outcome) in Validation::ALL.into_iter().enumerate() {

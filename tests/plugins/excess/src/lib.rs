@@ -9,6 +9,7 @@
 //! | `forgery` | logs one line that looks like several, with fields that look like the gateway's |
 //! | `secret` | logs what is in the key `secret` |
 //! | `patience` | panics |
+//! | `words` | refuses, with what is in the key `secret` for a reason |
 
 use std::hint::black_box;
 
@@ -32,6 +33,13 @@ impl Plugin for Excess {
 
     fn provide(request: Request) -> Result<Response, Error> {
         take(&request.instance);
+        if request.instance.metadata_value("of") == Some("words") {
+            let secret = request
+                .instance
+                .metadata_value("secret")
+                .unwrap_or_default();
+            return Err(Error::Forbidden(format!("no log-in with {secret}")));
+        }
         Ok(Response {
             cache: Some(CacheHint {
                 scope: CacheScope::Instance,

@@ -1,4 +1,4 @@
-//! `/v3/auth/tokens`.
+//! `/v3/auth/tokens`, and what the other resources have in common with it.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,16 +11,19 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::State as Shared;
+use super::{State as Shared, catalogue};
 use crate::Faults;
 use crate::faults::inflict;
 
-type Stored = State<Arc<Mutex<Shared>>>;
+pub(super) type Stored = State<Arc<Mutex<Shared>>>;
 
 pub(super) fn router(state: Arc<Mutex<Shared>>, faults: Arc<Faults>) -> Router {
     Router::new()
         // A HEAD comes here as well.
         .route("/v3/auth/tokens", get(validate).post(log_in))
+        .route("/v3/auth/catalog", get(catalogue::catalogue))
+        .route("/v3/projects/{id}", get(catalogue::project))
+        .route("/v3/domains/{id}", get(catalogue::domain))
         .layer(middleware::from_fn_with_state(faults, inflict))
         .with_state(state)
 }
@@ -122,7 +125,7 @@ impl Credentials {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let value = headers.get(name);
     value.and_then(|value| value.to_str().ok()).unwrap_or("")
 }
@@ -132,7 +135,7 @@ fn without_catalog(uri: &Uri) -> bool {
     names.any(|pair| pair.split('=').next() == Some("nocatalog"))
 }
 
-fn unauthorized(headers: &HeaderMap) -> Response {
+pub(crate) fn unauthorized(headers: &HeaderMap) -> Response {
     let message = "The request you have made requires authentication.";
     let mut response = error(StatusCode::UNAUTHORIZED, message);
     let uri = format!("Keystone uri=\"http://{}/v3\"", text(headers, "host"));
@@ -143,7 +146,7 @@ fn unauthorized(headers: &HeaderMap) -> Response {
     response
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
+pub(super) fn error(status: StatusCode, message: &str) -> Response {
     let body = json!({
         "error": {
             "code": status.as_u16(),

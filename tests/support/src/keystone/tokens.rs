@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Bearer;
 use super::time::isoformat;
 
 /// Who may log in, and to what.
@@ -108,6 +109,22 @@ impl Tokens {
     pub(super) fn valid(&self, token: &str) -> Option<Token> {
         let token = self.issued.get(token)?;
         (SystemTime::now() < token.expires_at).then(|| token.clone())
+    }
+
+    /// Whose it is.
+    pub(super) fn bearer(&mut self, token: &Token) -> Bearer {
+        Bearer {
+            project_id: self.id_of(Kind::Project, &token.project),
+            user_id: self.id_of(Kind::User, &token.user),
+            is_admin: token.roles.contains("admin"),
+        }
+    }
+
+    /// The name of the project with this id.
+    pub(super) fn project_name(&self, id: &str) -> Option<String> {
+        let mut ids = self.ids.iter();
+        ids.find(|(key, known)| key.0 == Kind::Project && *known == id)
+            .map(|((_, name), _)| name.clone())
     }
 
     /// A token as both a log-in and a validation answer it.
