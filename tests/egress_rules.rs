@@ -175,5 +175,16 @@ async fn a_configuration_with_a_rule_that_would_be_misread_is_refused_with_what_
         r#"{ to = "https://ipa.example.test", ca_file = "no.pem" }"#,
     ]
     .map(refused)
-    .join("\n"), @"");
+    .join("\n"), @r#"
+    vendordock.toml:4: targets.fetch.egress: `ipa.example.test` is not how a rule is written; write `https://ipa.example.test`
+    vendordock.toml:4: targets.fetch.egress: `https://ipa.example.test.` is not how a rule is written; write `https://ipa.example.test`
+    vendordock.toml:4: targets.fetch.egress: `https://...@ipa.example.test` is not how a rule is written; write `https://ipa.example.test`
+    vendordock.toml:4: targets.fetch.egress: `*` is everywhere; name each host, `https://api.example.test`, or the hosts of one domain, `https://*.example.test`
+    vendordock.toml:4: targets.fetch.egress: 127.0.0.1 (loopback) is permitted by { to = "http://127.0.0.1:8080", networks = ["127.0.0.1/32"] } only
+    vendordock.toml:4: targets.fetch.egress: 10.1.0.1 (private) is permitted by { to = "http://10.1.0.1", methods = ["POST"], networks = ["private"] } only
+    vendordock.toml:4: targets.fetch.egress: nothing can be reached at 0.0.0.0 (unspecified)
+    vendordock.toml:4: targets.fetch.egress: `0.0.0.0/0` is every address there is; name the networks that are meant
+    vendordock.toml:4: targets.fetch.egress: client_certificate: no.pem cannot be read: No such file or directory (os error 2)
+    vendordock.toml:4: targets.fetch.egress: ca_file no.pem cannot be read: No such file or directory (os error 2)
+    "#);
 }

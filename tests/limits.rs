@@ -33,8 +33,6 @@ async fn each_limit_that_ends_a_call_is_named_with_its_key_in_the_answer_the_log
         [targets.grow]
         component = "grow.wasm"
         memory_bytes = 16777216
-        [targets.trap]
-        component = "trap.wasm"
         [targets.excess]
         component = "excess.wasm"
         handles = 50
@@ -68,8 +66,8 @@ async fn each_limit_that_ends_a_call_is_named_with_its_key_in_the_answer_the_log
             "since it gave the gateway more to copy than it may at once (host_call_bytes = 1048576)",
         ),
         (
-            "trap",
-            json!({"how": "stack-overflow"}),
+            "excess",
+            json!({"of": "depth"}),
             overflowing.to_owned(),
             "since it called itself too deep, and its stack overflowed",
         ),
@@ -81,7 +79,12 @@ async fn each_limit_that_ends_a_call_is_named_with_its_key_in_the_answer_the_log
             .await;
     }
 
-    insta::assert_snapshot!(outcomes(&gateway).await, @"");
+    insta::assert_snapshot!(outcomes(&gateway).await, @r#"
+    outcome=handles target=excess 1
+    outcome=host_call_bytes target=excess 1
+    outcome=memory target=grow 1
+    outcome=stack target=excess 1
+    "#);
 }
 
 #[tokio::test]
@@ -222,8 +225,9 @@ async fn many_calls_together_cannot_flood_the_log_either() {
 
     let log = gateway.written().await;
     let lines = log.matches("line number").count();
+    // Some of the twenty of each second say how many were left out.
     assert!(
-        (20..=20 * seconds).contains(&lines),
+        (10..=20 * seconds).contains(&lines),
         "{lines} in {seconds} s"
     );
 }
@@ -307,7 +311,7 @@ fn check_names_the_limit_that_is_too_low_for_a_plugin_and_those_that_are_too_hig
     };
 
     let low = check("[targets.echo]\ncomponent = \"echo.wasm\"\nmemory_bytes = 65536");
-    insta::assert_snapshot!(low, @"");
+    insta::assert_snapshot!(low, @"vendordock.toml:4: targets.echo.memory_bytes: component echo.wasm: its `describe` failed: the plugin trapped, since it was refused more memory (memory_bytes = 65536): memory minimum size of 32 pages exceeds memory limits");
     let high = check(
         r#"[targets.echo]
 component = "echo.wasm"
@@ -318,8 +322,21 @@ handles = 1000000
 host_call_bytes = 1073741824
 response_bytes = 2097152
 response_depth = 101
-breaker = { faults = 0, pause = 1 }
 "#,
     );
-    insta::assert_snapshot!(high, @"");
+    insta::assert_snapshot!(high, @r#"
+    vendordock.toml:4: targets.echo.memory_bytes: a place in the engine's pool has no more; at most 1073741824
+    vendordock.toml:5: targets.echo.table_elements: a place in the engine's pool has no more; at most 100000
+    vendordock.toml:6: targets.echo.instances: a place in the engine's pool has no more; at most 100
+    vendordock.toml:7: targets.echo.handles: so much of the gateway's own memory for one call is no limit; at most 100000
+    vendordock.toml:8: targets.echo.host_call_bytes: so much of the gateway's own memory for one call is no limit; at most 134217728
+    vendordock.toml:9: targets.echo.response_bytes: nova keeps six copies of an answer in one config drive; at most 1048576
+    vendordock.toml:10: targets.echo.response_depth: some guest's JSON reader gives up beyond; at most 100
+    "#);
+    let breaker =
+        check("[targets.echo]\ncomponent = \"echo.wasm\"\nbreaker = { faults = 0, pause = 1 }\n");
+    insta::assert_snapshot!(breaker, @r#"
+    vendordock.toml:4: targets.echo.breaker.faults: invalid value: integer `0`, expected a nonzero u32
+    vendordock.toml:4: targets.echo.breaker.pause: unknown key `pause`; did you mean `pause_ms`?
+    "#);
 }

@@ -11,6 +11,7 @@ mod callers;
 mod clouds;
 mod commands;
 mod configuration;
+mod crashes;
 mod credentials;
 mod edge;
 mod egress;

@@ -95,6 +95,12 @@ async fn known_requests_are_counted_exactly() {
     target=spin 1
     target=trap 1
     "#);
+    insta::assert_snapshot!(told.told("vendordock_plugin_calls_total"), @r#"
+    outcome=answered target=echo 2
+    outcome=answered target=fetch 2
+    outcome=timeout target=spin 1
+    outcome=trap target=trap 1
+    "#);
     insta::assert_snapshot!(told.told("vendordock_plugin_traps_total"), @"target=trap 1");
     insta::assert_snapshot!(told.told("vendordock_plugin_timeouts_total"), @"target=spin 1");
     insta::assert_snapshot!(told.told("vendordock_egress_calls_total"), @r#"
@@ -180,7 +186,7 @@ async fn no_label_has_what_a_caller_wrote() {
         .filter(|value| !value.is_empty() && value.parse::<f64>().is_err())
         .filter(|value| *value != env!("CARGO_PKG_VERSION"))
         .collect();
-    insta::assert_snapshot!(words.join(" "), @"accepted answered busy cached caller coalesced component_instance conflict connect core_instance credential default denied dns done echo grace hit invalid invalid_key live memory miss none offline_rejected protocol quota rejected stack table timeout tls too_large too_many unavailable unreachable warm wrong_caller");
+    insta::assert_snapshot!(words.join(" "), @"accepted answered bad_answer busy cached caller coalesced component_instance conflict connect core_instance cpu_time credential default denied dns done echo grace handles hit host_call_bytes instances invalid invalid_key live memory miss none offline_rejected protocol quota refused rejected response_bytes response_depth stack table table_elements timeout tls too_large too_many trap unavailable unreachable warm wrong_caller");
 }
 
 #[tokio::test]

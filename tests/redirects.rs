@@ -211,7 +211,11 @@ async fn a_secret_stays_with_its_origin_and_a_log_in_is_sent_once() {
         ));
     }
 
-    insta::assert_snapshot!(seen.join("\n"), @"");
+    insta::assert_snapshot!(seen.join("\n"), @r#"
+    302 Found bearer: GET /there HTTP/1.1, authorization true, cookie false, content-type false, body ""
+    302 Found form-field:password: GET /there HTTP/1.1, authorization false, cookie true, content-type false, body ""
+    307 Temporary Redirect form-field:password: POST /there HTTP/1.1, authorization false, cookie true, content-type true, body "user=me&password=s3cret+%26+more"
+    "#);
 }
 
 #[tokio::test]

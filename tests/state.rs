@@ -1,14 +1,16 @@
 //! What plugins keep: whose it is, how much, how long, and that it is there after whatever happened to the gateway.
 
+mod quotas;
 mod survival;
 
 use std::path::Path;
 use std::time::Instant;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::{Gateway, instance};
+use crate::gateway::{Answer, Gateway, instance};
 use crate::program::{Directory, PATIENCE};
 
 /// A directory that outlives the gateways of a test.
@@ -243,86 +245,6 @@ async fn what_expires_is_there_until_then_and_absent_after() {
 }
 
 #[tokio::test]
-async fn a_target_keeps_no_more_than_its_quota_and_expired_keys_do_not_count() {
-    let kept = Kept::new();
-    let target = r#"
-        [targets.kept]
-        component = "state.wasm"
-        state = { bytes = 100, keys = 3, value_bytes = 60 }
-    "#;
-    let gateway = kept.start(target).await;
-    let full = json!({"error": "StateError::QuotaExceeded"});
-
-    let values = take(
-        &gateway,
-        "kept",
-        json!([
-            ["set-long", "a", 61],
-            ["set-long", "a", 60],
-            ["set-long", "b", 39],
-            ["set-long", "b", 38],
-            ["set-long", "a", 60],
-            ["set-long", "a", 59],
-            ["increment", "c"],
-            ["set-long", "a", 10],
-            ["increment", "c"],
-            ["set", "d", ""],
-            ["delete", "b"],
-        ]),
-    )
-    .await;
-    drop(gateway);
-    let gateway = kept.start(target).await;
-    let restarted = take(
-        &gateway,
-        "kept",
-        json!([
-            ["set", "d", "", 1000],
-            ["set", "e", ""],
-            ["set-long", "a", 60]
-        ]),
-    )
-    .await;
-    take_until(&gateway, json!(["set", "e", ""]), json!(9)).await;
-
-    assert_eq!(
-        values,
-        json!([full, 1, full, 2, 3, 4, full, 5, 1, full, null])
-    );
-    assert_eq!(restarted, json!([7, full, 8]));
-}
-
-#[tokio::test]
-async fn a_quota_that_was_lowered_lets_values_shrink_and_keeps_what_is_there() {
-    let kept = Kept::new();
-    let gateway = kept.start(TARGET).await;
-    take(
-        &gateway,
-        "kept",
-        json!([["set-long", "a", 500], ["set-long", "b", 500]]),
-    )
-    .await;
-    drop(gateway);
-    let lower = r#"targets.kept = { component = "state.wasm", state = { bytes = 600, keys = 1, value_bytes = 600 } }"#;
-    let gateway = kept.start(lower).await;
-    let full = json!({"error": "StateError::QuotaExceeded"});
-
-    let did = take(
-        &gateway,
-        "kept",
-        json!([
-            ["set-long", "a", 501],
-            ["set-long", "a", 400],
-            ["set", "c", ""],
-            ["list-keys", "", null, 10],
-        ]),
-    )
-    .await;
-
-    assert_eq!(did, json!([full, 3, full, [["a", "b"], null]]));
-}
-
-#[tokio::test]
 async fn no_target_sees_or_changes_what_another_keeps_nor_the_same_target_in_another_cloud() {
     let kept = Kept::new();
     let made = Directory::new().run(&["token"]);
@@ -361,14 +283,19 @@ async fn no_target_sees_or_changes_what_another_keeps_nor_the_same_target_in_ano
 async fn what_many_calls_add_at_once_by_compare_and_set_is_all_there() {
     let kept = Kept::new();
     let gateway = kept.start(TARGET).await;
-    let adding = (0..12).map(|caller| {
-        let steps = json!([["add", "number", 20], ["increment", "count", 20]]).to_string();
-        let body = instance(json!({"do": steps, "caller": caller.to_string()}));
-        let gateway = &gateway;
-        async move { gateway.ask("kept", &body).await }
-    });
+    let adding: Vec<_> = (0..12)
+        .map(|caller| {
+            let steps = json!([["add", "number", 20], ["increment", "count", 20]]).to_string();
+            let body = instance(json!({"do": steps, "caller": caller.to_string()}));
+            let request = gateway.request(Method::POST, "/v1/kept").json(&body);
+            tokio::spawn(Answer::to(request))
+        })
+        .collect();
 
-    let answers = join_all(adding).await;
+    for added in adding {
+        let answer = added.await.expect("the gateway answers");
+        assert_eq!(answer.status, 200, "{answer}");
+    }
     let did = take(
         &gateway,
         "kept",
@@ -376,85 +303,12 @@ async fn what_many_calls_add_at_once_by_compare_and_set_is_all_there() {
     )
     .await;
 
-    assert!(
-        answers.iter().all(|answer| answer.status == 200),
-        "{answers:?}"
-    );
     assert_eq!([&did[0][0], &did[1][0]], ["240", "240"]);
     assert_eq!(
         did[0][1].as_u64().max(did[1][1].as_u64()),
         Some(252),
         "no write was lost"
     );
-}
-
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut waiting: Vec<_> = futures.map(Box::pin).collect();
-    let mut done: Vec<Option<T>> = waiting.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        let mut pending = false;
-        for (future, done) in waiting.iter_mut().zip(&mut done) {
-            if done.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(output) => *done = Some(output),
-                    std::task::Poll::Pending => pending = true,
-                }
-            }
-        }
-        if pending {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
-}
-
-#[tokio::test]
-async fn without_a_grant_there_is_no_state_and_no_file() {
-    let kept = Kept::new();
-    let gateway = kept
-        .start(r#"targets.kept = { component = "state.wasm" }"#)
-        .await;
-    let denied = json!({"error": "StateError::NotGranted"});
-
-    let did = take(
-        &gateway,
-        "kept",
-        json!([
-            ["get", "a"],
-            ["set", "a", "v"],
-            ["increment", "a"],
-            ["delete", "a"],
-            ["list-keys", ""]
-        ]),
-    )
-    .await;
-
-    assert_eq!(did, json!([denied, denied, denied, denied, denied]));
-    assert_eq!(kept.names(), [""; 0]);
-    gateway
-        .log_line(&["state.get", "`state = {}` in [targets.kept] grants it"])
-        .await;
-}
-
-#[tokio::test]
-async fn a_call_has_a_thousand_operations_and_cannot_fill_the_log_with_more() {
-    let kept = Kept::new();
-    let gateway = kept.start(TARGET).await;
-    let steps: Vec<_> = (0..1_100).map(|_| json!(["get", "a"])).collect();
-
-    let did = take(&gateway, "kept", json!(steps)).await;
-    let log = gateway.written().await;
-
-    let over =
-        json!({"error": "StateError::Unavailable(\"a call has 1000 operations on its state\")"});
-    assert_eq!(
-        [&did[999], &did[1000], &did[1099]],
-        [&Value::Null, &over, &over]
-    );
-    assert_eq!(log.matches("1000 operations").count(), 10);
 }
 
 #[tokio::test]
@@ -475,10 +329,7 @@ async fn the_metrics_tell_how_full_a_targets_state_is_and_what_became_of_its_ope
         ]),
     )
     .await;
-    let metrics = gateway
-        .ask_admin(reqwest::Method::GET, "/metrics", "")
-        .await
-        .body;
+    let metrics = gateway.ask_admin(Method::GET, "/metrics", "").await.body;
 
     let lines = metrics
         .lines()
@@ -525,39 +376,4 @@ fn check_tells_where_the_state_is_and_who_may_keep_how_much() {
       may keep 1048576 bytes of state, 5 keys, values of 65536 bytes, in each cloud
     "#);
     assert_eq!((finished.code, kept.names().len()), (Some(0), 0));
-}
-
-#[test]
-fn a_grant_that_makes_no_sense_is_told_with_its_line() {
-    let text = r#"auth.require = "none"
-[state]
-bytes = 1000
-key_file = []
-[targets.a]
-component = "state.wasm"
-state = { bytes = 100, value_bytes = 101 }
-[targets.b]
-component = "state.wasm"
-state = { bytes = 10000000, value_bytes = 2000000 }
-[targets.c]
-component = "state.wasm"
-state = { keys = 0 }
-[targets.d]
-component = "state.wasm"
-state = { size = 1 }
-"#;
-    let directory = Directory::new().with("vendordock.toml", text);
-
-    let first = directory.run(&["check", "--config", "vendordock.toml"]);
-    let types: String = text.replace("keys = 0", "keys = 1").replace("size = 1", "");
-    let directory = directory.with("vendordock.toml", types);
-    let second = directory.run(&["check", "--config", "vendordock.toml"]);
-
-    insta::assert_snapshot!(first.stderr + &second.stderr, @r#"
-    vendordock.toml:13: targets.c.state.keys: invalid value: integer `0`, expected a nonzero u64
-    vendordock.toml:16: targets.d.state.size: unknown key `size`; known here: bytes, keys, value_bytes
-    vendordock.toml:4: state.key_file: an empty list has no key to seal with; leave `key_file` out, and one is made beside the store
-    vendordock.toml:7: targets.a.state.value_bytes: 101 is more than the 100 `bytes` that all values may have
-    vendordock.toml:10: targets.b.state.value_bytes: at most 1048576
-    "#);
 }

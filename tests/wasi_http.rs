@@ -159,7 +159,25 @@ async fn what_no_rule_covers_is_an_error_with_its_own_code() {
         long["error"].as_str().unwrap_or("none")
     ));
 
-    insta::assert_snapshot!(codes.join("\n"), @"");
+    insta::assert_snapshot!(codes.join("\n"), @r#"
+    another origin: ErrorCode::HttpRequestDenied
+    another path: ErrorCode::HttpRequestDenied
+    a path that leads out: ErrorCode::HttpRequestDenied
+    another method: ErrorCode::HttpRequestDenied
+    no method of plugins: ErrorCode::InternalError(Some("plugins have no method TRACE"))
+    a method of its own: ErrorCode::InternalError(Some("plugins have no method BREW"))
+    a name that leads inside: ErrorCode::DestinationIpProhibited
+    a user: ErrorCode::InternalError(Some("the URL holds user information"))
+    another scheme: ErrorCode::HttpProtocolError
+    a long body: ErrorCode::HttpRequestBodySize(Some(10))
+    a host: HeaderError::Forbidden
+    a credential: HeaderError::Forbidden
+    a cookie: HeaderError::Forbidden
+    a way: HeaderError::Forbidden
+    a hop: HeaderError::Forbidden
+    a line: HeaderError::InvalidSyntax
+    a long answer: ErrorCode::HttpResponseBodySize(Some(10))
+    "#);
 }
 
 #[tokio::test]
@@ -255,5 +273,8 @@ async fn whichever_way_a_request_takes_it_passes_the_same_check() {
         .filter(|line| line.starts_with("vendordock_egress_calls_total"))
         .filter(|line| line.contains("denied"))
         .collect();
-    insta::assert_snapshot!(denied.join("\n"), @"");
+    insta::assert_snapshot!(denied.join("\n"), @r#"
+    vendordock_egress_calls_total{cloud="default",target="fetch",outcome="denied"} 3
+    vendordock_egress_calls_total{cloud="default",target="wasi-fetch",outcome="denied"} 1
+    "#);
 }

@@ -1,6 +1,6 @@
 //! Where a plugin may send requests, and how a credential gets on the wire.
 //!
-//! A plugin has no sockets. `http.send`, `http.send-with` and `wasi:http` end in [`Egress::dispatch`], and nothing else leaves
+//! A plugin has no sockets. `http.send`, `http.send-with` and `wasi:http` end in `Egress::dispatch`, and nothing else leaves
 //! the gateway on a plugin's behalf. Each request, and each hop of a redirect, passes `send` there:
 //!
 //! 1. it is counted;
@@ -14,10 +14,8 @@
 //! address: such a URL is checked here, before. Redirects, where other clients are led past such checks, it is told to leave
 //! to us. hyper alone would take the same hooks, and leave us to write pools, cookies and TLS again.
 //!
-//! Answers are not decompressed, so that what is counted is what takes memory.
-//!
-//! Cookies that come back from a log-in stay here, by target, credential and origin; the plugin sees neither them
-//! nor the secret.
+//! Answers are not decompressed, so that what is counted is what takes memory. Cookies that come back from a log-in stay
+//! here, by target, credential and origin; the plugin sees neither them nor the secret.
 
 mod clients;
 mod credential;
@@ -60,8 +58,7 @@ use crate::telemetry::metrics::{EgressOutcome, TargetMetrics};
 use crate::telemetry::{trace_context, traces};
 use crate::trust;
 
-/// What a plugin has left when its upstream did not answer in time, to say so: else the call would end at its deadline
-/// with the plugin to blame.
+/// What a plugin has left to say that its upstream did not answer in time. Else the call would end with the plugin to blame.
 const TIME_TO_REPORT: Duration = Duration::from_millis(50);
 
 /// One target's way out.
@@ -97,6 +94,9 @@ pub enum Error {
     /// The authority's certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] trust::Error),
+    /// Those that a rule names cannot be used.
+    #[error(transparent)]
+    RuleTrust(trust::Error),
     /// A rule's client certificate or its key is not there, or not ours to read.
     #[error("client_certificate: {path} cannot be read")]
     Unreadable {
@@ -172,12 +172,14 @@ impl Egress {
 
     /// Everything that keeps [`Self::new`] from working: an operator wants to hear of all of it at once.
     pub(crate) fn faults(target: &config::Target) -> Vec<Error> {
-        let of_rules = target
-            .egress
-            .iter()
-            .filter_map(|rule| rule.connection.ca_file.as_deref());
-        let trust = target.ca_file.as_deref().into_iter().chain(of_rules);
-        let trust = trust.filter_map(|path| trust::authorities(path).err().map(Error::Trust));
+        let of_target = target.ca_file.as_deref().into_iter();
+        let of_target = of_target.filter_map(|path| trust::authorities(path).err());
+        let of_rules = target.egress.iter().filter_map(|rule| {
+            let path = rule.connection.ca_file.as_deref()?;
+            trust::authorities(path).err()
+        });
+        let trust = of_target.map(Error::Trust);
+        let trust = trust.chain(of_rules.map(Error::RuleTrust));
         let identities = target.egress.iter().filter_map(|rule| {
             let files = rule.connection.client_certificate.as_ref()?;
             clients::identity(files).err()

@@ -121,14 +121,8 @@ pub async fn load(
     for cloud in target.clouds.iter().flatten() {
         let plugin = match &component {
             Ok(component) => {
-                let grants = Grants::new(
-                    cloud,
-                    name,
-                    target,
-                    store,
-                    metrics(cloud),
-                    look_ups(cloud),
-                );
+                let grants =
+                    Grants::new(cloud, name, target, store, metrics(cloud), look_ups(cloud));
                 for_cloud(engine, target, component, grants)
                     .await
                     .map_err(Arc::new)

@@ -287,7 +287,7 @@ fn target_faults(
             let place = |error: &egress::Error| {
                 let key = match error {
                     egress::Error::Secret { name, .. } => &["credentials", name][..],
-                    egress::Error::Trust(_) if target.ca_file.is_some() => &["ca_file"],
+                    egress::Error::Trust(_) => &["ca_file"],
                     egress::Error::Client(_) => &[],
                     _ => &["egress"],
                 };

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::network::described;
 use super::{
-    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, LookUpGrant, Policy, Rule,
-    StateQuota, TargetName,
+    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, LookUpGrant, Policy,
+    Rule, StateQuota, TargetName,
 };
 
 /// One target.

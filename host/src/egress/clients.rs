@@ -59,10 +59,16 @@ struct Key {
 impl Clients {
     /// Reads the certificates of all rules, and makes the clients that need no credential.
     pub(super) fn new(target: &config::Target, names: &Arc<Names>) -> Result<Self, Error> {
+        let of_target = target.ca_file.as_deref().map(trust::authorities);
+        let of_target = of_target.transpose()?;
         let mut ways: Vec<Way> = Vec::new();
         for rule in &target.egress {
             if !ways.iter().any(|way| way.connection == rule.connection) {
-                ways.push(Way::new(&rule.connection, target, names.clone())?);
+                ways.push(Way::new(
+                    &rule.connection,
+                    of_target.as_ref(),
+                    names.clone(),
+                )?);
             }
         }
         Ok(Self {
@@ -118,16 +124,17 @@ impl Clients {
 impl Way {
     fn new(
         connection: &Connection,
-        target: &config::Target,
+        of_target: Option<&Vec<Certificate>>,
         names: Arc<Names>,
     ) -> Result<Self, Error> {
-        let ca_file = connection.ca_file.as_ref().or(target.ca_file.as_ref());
+        let own = connection.ca_file.as_deref().map(trust::authorities);
+        let own = own.transpose().map_err(Error::RuleTrust)?;
         let files = connection.client_certificate.as_ref();
         let networks = connection.networks.clone();
         let maker = Maker {
             resolver: Arc::new(Resolver { names, networks }),
             connect_timeout: Duration::from_millis(connection.connect_timeout_ms.get().into()),
-            certificates: ca_file.map(|path| trust::authorities(path)).transpose()?,
+            certificates: own.or_else(|| of_target.cloned()),
             identity: files.map(identity).transpose()?,
         };
         Ok(Self {

@@ -1,4 +1,4 @@
-//! What only an answer of DNS that changes can show.
+//! What the program as a whole cannot show: answers of DNS that change, and rules that its configuration refuses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -80,4 +80,15 @@ async fn an_answer_of_dns_that_changes_after_the_check_leads_nowhere_else() {
     let own = own.expect("it listens").local_addr().expect("connected");
     let (_, first) = forbidden.accept().await.expect("a connection");
     assert_eq!(first, own);
+}
+
+#[tokio::test]
+async fn an_address_in_a_url_is_held_against_the_rule_though_no_resolver_sees_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let egress = egress(&format!("\"{url}\""), &[]);
+
+    let refused = get(&egress, &url).await;
+
+    assert!(matches!(refused, Err(RequestError::Address { .. })));
 }

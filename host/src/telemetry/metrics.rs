@@ -27,7 +27,9 @@ pub use self::cloud::CloudMetrics;
 use self::histogram::Histogram;
 pub use self::look_ups::LookUpMetrics;
 pub use self::target::{PluginRun, Requests, TargetMetrics};
-pub use self::words::{CacheState, EgressOutcome, LookUpOutcome, RunOutcome, StateOutcome, Validation};
+pub use self::words::{
+    CacheState, EgressOutcome, LookUpOutcome, RunOutcome, StateOutcome, Validation,
+};
 
 /// How Prometheus is told the format of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -9,8 +9,13 @@ use anyhow::{Context, Result, bail};
 use wasmparser::{ConstExpr, Operator, Parser, Payload};
 use wit_component::ComponentEncoder;
 
-/// The WIT package, of whichever version, and what `wasi:http` consists of. A plugin imports nothing else.
-const PACKAGES: [&str; 3] = ["vendordock:vendordata/", "wasi:http/", "wasi:io/"];
+/// The WIT package, of whichever version, and what some of the tests' plugins import on purpose. A plugin imports nothing else.
+const PACKAGES: [&str; 4] = [
+    "vendordock:vendordata/",
+    "wasi:cli/",
+    "wasi:http/",
+    "wasi:io/",
+];
 /// As in `.cargo/config.toml`.
 const STACK_BYTES: i32 = 64 * 1024;
 const MEMORY_PAGES: u64 = 32;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `handles` | opens the credential `key` again and again, and closes none |
 //! | `copies` | hands the gateway a text of nine mebibytes |
+//! | `depth` | calls itself without end, and keeps nothing in memory |
 //! | `lines` | logs a thousand lines |
 //! | `text` | logs a hundred lines of a kibibyte |
 //! | `forgery` | logs one line that looks like several, with fields that look like the gateway's |
@@ -60,6 +61,9 @@ fn take(instance: &Instance) {
             std::mem::forget(credential);
         },
         "copies" => log::emit(Level::Info, &black_box("x".repeat(9 << 20)), &[]),
+        "depth" => {
+            black_box(descend(0));
+        }
         "lines" => {
             for number in 0..1_000 {
                 log::emit(Level::Info, &format!("line number {number}"), &[]);
@@ -95,6 +99,15 @@ fn take(instance: &Instance) {
         }
         "patience" => panic!("enough"),
         _ => {}
+    }
+}
+
+/// The inner call is not the last thing that is done, and when it ends is the gateway's to say: never, where the log is off.
+fn descend(depth: u32) -> u32 {
+    if log::is_enabled(Level::Trace) {
+        depth
+    } else {
+        descend(descend(depth + 1) / 2)
     }
 }
 
