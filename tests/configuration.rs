@@ -53,6 +53,7 @@ fn check_tells_what_a_good_configuration_would_serve() {
       accepted: any of the roles service and any of the projects service of domain Default
     plugin calls: at most 64 at once, memory from a pool
     state in /var/lib/vendordock/state.redb, at most 268435456 bytes, sealed with /var/lib/vendordock/state.key; no target is granted any
+    components: at most 67108864 bytes, 60000 ms to compile
     target echo: echo 0.1.0 (Answers with all that it got)
       component echo.wasm
       serves cloud default

@@ -116,6 +116,11 @@ impl Gateway {
         }
     }
 
+    /// The kernel's number for it.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where a file of this name is, in the directory that it was started in.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path(name)

@@ -19,6 +19,7 @@ mod egress_addresses;
 mod egress_rules;
 mod examples;
 mod front_door;
+mod hostile;
 mod join;
 mod jws;
 mod keystone;

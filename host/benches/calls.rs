@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vendordock::config::{self, Config};
-use vendordock::loader;
+use vendordock::loader::{self, Compiler};
 use vendordock::plugin::{Engine, Plugin};
 use vendordock::request::Request;
 use vendordock::telemetry::metrics::TargetMetrics;
@@ -68,8 +68,11 @@ async fn load(engine: &Engine, directory: &str) -> Plugin {
     std::fs::write(&file, text).expect("a file");
     let (config, _) = Config::load(&file).expect("a configuration");
     let (name, target) = config.targets.iter().next().expect("one target");
+    let program = env!("CARGO_BIN_EXE_vendordock").into();
+    let compiler = Compiler::new(&config.engine, program);
     let mut plugins = loader::load(
         engine,
+        &compiler,
         name,
         target,
         None,

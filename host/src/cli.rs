@@ -1,6 +1,7 @@
 //! The subcommands: one file each.
 
 mod check;
+mod compile;
 mod nova_conf;
 mod request;
 mod serve;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::auth::{Keystone, KeystoneError};
 use crate::config::{Config, Document, Fault, Faults};
 use crate::error::chain;
+use crate::loader::Compiler;
 use crate::server::tls;
 
 /// Exit code for a configuration or arguments that cannot be used.
@@ -49,6 +51,8 @@ enum Command {
     Request(Box<request::Request>),
     NovaConf(nova_conf::NovaConf),
     Token(token::Token),
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Which configuration.
@@ -63,6 +67,11 @@ struct ConfigFile {
         default_value = "/etc/vendordock/vendordock.toml"
     )]
     path: PathBuf,
+}
+
+/// What compiles plugins: this program, in another process.
+fn compiler(config: &Config) -> Compiler {
+    Compiler::new(&config.engine, PathBuf::from("/proc/self/exe"))
 }
 
 /// What keeps the gateway from knowing the callers of its clouds, each with its place in the file.
@@ -106,6 +115,7 @@ impl Arguments {
             Command::Request(command) => command.run(),
             Command::NovaConf(command) => command.run(),
             Command::Token(command) => command.run(),
+            Command::Compile(command) => command.run(),
         };
         match outcome {
             Ok(code) => code,

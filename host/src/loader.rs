@@ -2,20 +2,25 @@
 //!
 //! A fault stays with its target: the others serve, and readiness says which does not and why.
 
+pub(crate) mod compiler;
+
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wasmtime::component::Component;
 
+pub use self::compiler::Compiler;
+use self::compiler::Failure;
+
 use crate::config::{CloudName, Target, TargetName};
 use crate::egress;
+use crate::error::chain;
 use crate::openstack::LookUps;
 use crate::plugin::{Engine, Grants, LoadError, Plugin};
 use crate::state::Store;
 use crate::telemetry::metrics::TargetMetrics;
-
-/// The largest component; one from componentize-py has 18 MB.
-const LARGEST_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// The version of `wit/` that this gateway speaks, and the interface that every plugin exports.
 const WIT_PACKAGE: &str = "vendordock:vendordata/";
@@ -33,10 +38,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No component is that large.
-    #[error("component {path} is larger than {LARGEST_COMPONENT_BYTES} bytes")]
+    #[error("component {path} is larger than {limit} bytes (component_bytes)")]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// What it may have.
+        limit: u64,
     },
     /// Compiled code would run without any check of what it does.
     #[error("component {path} is precompiled; only WebAssembly components are loaded")]
@@ -59,12 +66,28 @@ pub enum Error {
         path: PathBuf,
     },
     /// WebAssembly, and broken.
-    #[error("component {path} does not compile")]
+    #[error("component {path} does not compile: {reason}")]
     Compile {
         /// The file.
         path: PathBuf,
         /// What wasmtime says.
-        source: wasmtime::Error,
+        reason: String,
+    },
+    /// Perhaps it was made to.
+    #[error("component {path} takes longer than {limit_ms} ms to compile (compile_timeout_ms)")]
+    TooSlow {
+        /// The file.
+        path: PathBuf,
+        /// How long it may take.
+        limit_ms: u128,
+    },
+    /// The fault may be the component's, and may be this machine's.
+    #[error("compiling component {path} failed: {reason}")]
+    Compiler {
+        /// The file.
+        path: PathBuf,
+        /// What is known of it.
+        reason: String,
     },
     /// A plugin for another gateway.
     #[error(
@@ -93,12 +116,6 @@ pub enum Error {
         /// Why.
         source: LoadError,
     },
-    /// The thread that compiled is gone.
-    #[error("compiling {path} failed")]
-    Lost {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// Makes the plugin of one target ready, for each of the target's clouds. It is compiled once; what it is granted, its
@@ -110,13 +127,16 @@ pub enum Error {
 /// For each cloud, the first step that fails.
 pub async fn load(
     engine: &Engine,
+    compiler: &Compiler,
     name: &TargetName,
     target: &Target,
     store: Option<&Store>,
     metrics: impl Fn(&CloudName) -> Arc<TargetMetrics>,
     look_ups: impl Fn(&CloudName) -> Option<Arc<LookUps>>,
 ) -> Vec<(CloudName, Result<Plugin, Arc<Error>>)> {
-    let component = component(engine, target).await.map_err(Arc::new);
+    let component = component(engine, compiler, &target.component)
+        .await
+        .map_err(Arc::new);
     let mut plugins = Vec::new();
     for cloud in target.clouds.iter().flatten() {
         let plugin = match &component {
@@ -134,14 +154,27 @@ pub async fn load(
     plugins
 }
 
-async fn component(engine: &Engine, target: &Target) -> Result<Component, Error> {
-    let (wasmtime, path) = (engine.wasmtime().clone(), target.component.clone());
-    let compile = move || compile(&wasmtime, &path);
-    tokio::task::spawn_blocking(compile)
+async fn component(engine: &Engine, compiler: &Compiler, path: &Path) -> Result<Component, Error> {
+    let bytes = read(path, compiler.most_bytes)?;
+    let component = compiler
+        .compile(engine.wasmtime(), bytes)
         .await
-        .map_err(|_panicked| Error::Lost {
-            path: target.component.clone(),
-        })?
+        .map_err(|failure| {
+            let path = path.to_owned();
+            match failure {
+                Failure::TooSlow => Error::TooSlow {
+                    path,
+                    limit_ms: compiler.time.as_millis(),
+                },
+                Failure::Refused(reason) => Error::Compile { path, reason },
+                other => Error::Compiler {
+                    path,
+                    reason: chain(&other),
+                },
+            }
+        })?;
+    check_version(engine.wasmtime(), &component, || path.to_owned())?;
+    Ok(component)
 }
 
 async fn for_cloud(
@@ -158,32 +191,33 @@ async fn for_cloud(
         })
 }
 
-fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<Component, Error> {
-    let path = || path.to_owned();
+/// Reads the file, if it can be a component at all.
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let unreadable = |source| Error::Unreadable {
-        path: path(),
+        path: path.to_owned(),
         source,
     };
-    let length = std::fs::metadata(path()).map_err(unreadable)?.len();
-    if length > LARGEST_COMPONENT_BYTES {
-        return Err(Error::TooLarge { path: path() });
+    let path = || path.to_owned();
+    let mut bytes = Vec::new();
+    let file = File::open(path()).map_err(unreadable)?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge {
+            path: path(),
+            limit,
+        });
     }
-    let bytes = std::fs::read(path()).map_err(unreadable)?;
     if wasmtime::Engine::detect_precompiled(&bytes).is_some() {
         return Err(Error::Precompiled { path: path() });
     }
     // The word after the magic number is a version; its upper half tells components (1) from modules (0).
     match bytes.get(..8) {
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
-        Some([0, b'a', b's', b'm', ..]) => return Err(Error::CoreModule { path: path() }),
-        _ => return Err(Error::NotWasm { path: path() }),
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(bytes),
+        Some([0, b'a', b's', b'm', ..]) => Err(Error::CoreModule { path: path() }),
+        _ => Err(Error::NotWasm { path: path() }),
     }
-    let component = Component::from_binary(engine, &bytes).map_err(|source| Error::Compile {
-        path: path(),
-        source,
-    })?;
-    check_version(engine, &component, path)?;
-    Ok(component)
 }
 
 /// Finds a foreign version by name. Without this the linker would complain about a missing interface, and the

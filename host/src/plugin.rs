@@ -14,6 +14,7 @@ mod crash;
 pub mod engine;
 mod grants;
 mod host;
+mod lane;
 mod limits;
 mod load;
 mod loading;
@@ -24,6 +25,7 @@ mod stderr;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +44,7 @@ use self::cpu_time::CpuTime;
 pub use self::crash::Crash;
 pub use self::engine::Engine;
 pub use self::grants::Grants;
+use self::lane::InLane;
 pub use self::limits::{Limit, Reached};
 use self::load::Load;
 pub use self::loading::{ConfigFault, LoadError};
@@ -59,6 +62,8 @@ pub struct Plugin {
     manifest: Manifest,
     load: Load,
     breaker: Breaker,
+    /// Whether the last call computed for long, so that the next goes straight to the lane.
+    computes_for_long: AtomicBool,
 }
 
 /// What a plugin answers for one request.
@@ -186,7 +191,7 @@ impl Plugin {
         };
         let clock = store.data().cpu_clock.clone();
         let mut began = false;
-        let (outcome, cpu) = {
+        let (outcome, cpu, place) = {
             // Pinned where it is: it is several kilobytes, and each layer around it would move it once.
             let call = pin!(async {
                 let provider = self.pre.instantiate_async(&mut store).await?;
@@ -196,9 +201,16 @@ impl Plugin {
                     .call_provide(&mut store, &request)
                     .await
             });
-            let mut call = CpuTime::of(call.instrument(span.clone()), clock);
+            let call = CpuTime::of(call.instrument(span.clone()), clock);
+            let known = self.computes_for_long.load(Ordering::Relaxed);
+            let mut call = InLane::new(call, &self.engine.lane, known);
             let outcome = tokio::time::timeout_at(deadline, &mut call).await;
-            (outcome, call.spent())
+            let computed_for_long = call.spent() >= lane::USUAL;
+            if computed_for_long != known {
+                self.computes_for_long
+                    .store(computed_for_long, Ordering::Relaxed);
+            }
+            (outcome, call.spent(), call.leave())
         };
         metrics.ran(PluginRun {
             wall: started.elapsed(),
@@ -212,6 +224,9 @@ impl Plugin {
             Ok(Ok(Err(refusal))) => Err(Error::Answered(Refusal::new(refusal, &self.grants.mask))),
             Ok(Ok(Ok(response))) => self.checked(response),
         };
+        // To give much memory back takes as long as to take it.
+        drop(store);
+        drop(place);
         self.count(&span, response.as_ref().err());
         self.judge(attempt, budget, response.as_ref().err());
         let response = response?;

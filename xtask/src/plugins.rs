@@ -1,4 +1,5 @@
-//! Builds the plugins: every crate under `plugins/` but the SDK, and those under `tests/plugins/`.
+//! Builds the plugins: every crate under `plugins/` but the SDK, and those under `tests/plugins/`; with all of them, also the
+//! texts under `tests/plugins/hostile/`.
 //!
 //! Each becomes `plugins/NAME.wasm`, or `test-plugins/NAME.wasm`, in cargo's target directory, where
 //! NAME is that of the crate's directory. All are compiled by one cargo call, so that what they share
@@ -6,6 +7,7 @@
 //! workspace's.
 
 mod component;
+mod hostile;
 
 use std::fmt;
 use std::fs;
@@ -116,6 +118,10 @@ pub(crate) fn build(names: &[String]) -> Result<Built> {
             make(&plugin.name, &module, directory)
                 .with_context(|| format!("plugin {}", plugin.name))?,
         );
+    }
+    if names.is_empty() {
+        let count = hostile::assemble(&workspace.workspace_root, &test_directory.join("hostile"))?;
+        eprintln!("assembled {count} hostile plugins");
     }
     Ok(Built {
         directory,

@@ -70,6 +70,11 @@ impl Check {
             engine.allocator()
         );
         faults.extend(show_state(&config, &document));
+        println!(
+            "components: at most {} bytes, {} ms to compile",
+            config.engine.component_bytes, config.engine.compile_timeout_ms
+        );
+        let compiler = super::compiler(&config);
         if let Some(tls) = &config.server.tls {
             match Tls::new(tls) {
                 Ok(tls) => {
@@ -84,6 +89,7 @@ impl Check {
             // What one cloud's plugin is granted, another's is too; the first tells of all.
             let first = loader::load(
                 &engine,
+                &compiler,
                 name,
                 target,
                 None,

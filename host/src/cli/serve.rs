@@ -3,7 +3,7 @@
 mod assembly;
 
 use std::io::Write as _;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -49,9 +49,13 @@ impl Serve {
         let telemetry = Arc::new(telemetry::start(&config.log, config.traces.as_ref())?);
         let store = assembly::store(&config, &document)?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        if let Some(workers) = config.server.workers {
-            runtime.worker_threads(workers.get());
-        }
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        // Two at least: one of them may be taken by plugins that compute for long.
+        let workers = config
+            .server
+            .workers
+            .map_or(processors.max(2), NonZeroUsize::get);
+        runtime.worker_threads(workers);
         let runtime = runtime
             .enable_all()
             .build()

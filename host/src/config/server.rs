@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -37,7 +37,7 @@ pub struct Server {
     pub drain_ms: u32,
     /// How long running requests may take to end after that.
     pub shutdown_timeout_ms: u32,
-    /// Threads that serve; one for each core when absent.
+    /// Threads that serve; one for each core, but two at least, when absent.
     pub workers: Option<NonZeroUsize>,
 }
 
@@ -105,6 +105,10 @@ pub struct Engine {
     /// Reserve memory for all calls at start, which makes each call several times cheaper. It needs much
     /// address space, not memory; without enough of it the gateway says so and goes on without.
     pub pooling: bool,
+    /// The largest file of a plugin; one from componentize-py has 18 MB.
+    pub component_bytes: NonZeroU64,
+    /// How long one component may take to compile. Python and JavaScript plugins take some seconds.
+    pub compile_timeout_ms: NonZeroU32,
 }
 
 /// `[log]`: what is logged, and how.
@@ -324,6 +328,8 @@ impl Default for Engine {
         Self {
             concurrent_calls: const { NonZeroU32::new(64).expect("not zero") },
             pooling: true,
+            component_bytes: const { NonZeroU64::new(64 << 20).expect("not zero") },
+            compile_timeout_ms: const { NonZeroU32::new(60_000).expect("not zero") },
         }
     }
 }

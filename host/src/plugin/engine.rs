@@ -8,11 +8,12 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::bindings::VendordataProvider;
 use super::call::Call;
+use super::lane;
 use super::pool::Pool;
 use crate::config::{self, Target};
 
 /// How often a running guest is looked at. A guest that does not return overruns its deadline by one tick at most.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(2);
 
 const MEMORIES_PER_CALL: u32 = 4;
 const TABLES_PER_CALL: u32 = 8;
@@ -27,6 +28,8 @@ pub struct Engine {
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Call>>,
     pub(super) permits: Arc<tokio::sync::Semaphore>,
+    /// Where calls go on that compute for long.
+    pub(super) lane: Arc<tokio::sync::Semaphore>,
     allocator: Allocator,
 }
 
@@ -89,6 +92,7 @@ impl Engine {
             engine,
             linker: Arc::new(linker),
             permits: Arc::new(tokio::sync::Semaphore::new(calls as usize)),
+            lane: Arc::new(tokio::sync::Semaphore::new(lane::places(workers()))),
             allocator,
         })
     }
@@ -107,6 +111,19 @@ impl Engine {
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
     }
+}
+
+/// The threads that calls run on.
+fn workers() -> usize {
+    tokio::runtime::Handle::try_current().map_or_else(
+        |_outside| std::thread::available_parallelism().map_or(1, Into::into),
+        |runtime| runtime.metrics().num_workers(),
+    )
+}
+
+/// An engine that compiles what the others run. It has no pool, of which compiled code knows nothing, and no clock.
+pub(crate) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&base())
 }
 
 fn base() -> wasmtime::Config {

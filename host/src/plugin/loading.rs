@@ -1,6 +1,7 @@
 //! From a component to a plugin: does it fit the world, what does it say of itself, does the configuration suit it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -123,6 +124,7 @@ impl Plugin {
             pre,
             load: Load::new(grants.concurrent_calls, grants.waiting_calls),
             breaker: Breaker::new(grants.breaker, grants.metrics.clone()),
+            computes_for_long: AtomicBool::new(false),
             grants,
             manifest,
         })

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::auth::{Account, Auth};
 use crate::cache::Answers;
-use crate::cli::caller_faults;
+use crate::cli::{caller_faults, compiler};
 use crate::config::{CloudName, Config, Document, Faults, Policy, Target as Granting};
 use crate::dispatch::{Cloud, Gateway, Target};
 use crate::error::chain;
@@ -17,7 +17,7 @@ use crate::openstack::LookUps;
 use crate::plugin::Engine;
 use crate::plugin::engine::Allocator;
 use crate::state::{Gauges, Store};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, TargetMetrics};
 
 pub(super) type Clouds = HashMap<CloudName, Cloud>;
 
@@ -122,16 +122,38 @@ pub(super) async fn gateway(
             );
         }
     }
-    let mut generations = 1..;
+    // All at once, so that one that takes its time keeps none of the others waiting.
+    let compiler = compiler(config);
+    let mut loading = Vec::new();
     for (name, target) in &config.targets {
+        let of_clouds = target.clouds.iter().flatten().map(|cloud| {
+            let counted = metrics.target(cloud.as_str(), name.as_str());
+            let look_ups = clouds.get(cloud).and_then(|cloud| cloud.look_ups.clone());
+            (cloud.clone(), (counted, look_ups))
+        });
+        let of_clouds: HashMap<CloudName, (Arc<TargetMetrics>, Option<Arc<LookUps>>)> =
+            of_clouds.collect();
+        let (engine, compiler) = (engine.clone(), compiler.clone());
+        let (name, target, store) = (name.clone(), target.clone(), store.cloned());
+        loading.push(tokio::spawn(async move {
+            let started = Instant::now();
+            let counted = |cloud: &CloudName| of_clouds[cloud].0.clone();
+            let look_ups = |cloud: &CloudName| of_clouds[cloud].1.clone();
+            let store = store.as_ref();
+            let plugins =
+                loader::load(&engine, &compiler, &name, &target, store, counted, look_ups).await;
+            (plugins, started.elapsed())
+        }));
+    }
+    let mut generations = 1..;
+    for ((name, target), loaded) in config.targets.iter().zip(loading) {
         for warning in target.warnings() {
             tracing::warn!(vendordata.target = %name, "{warning}");
         }
-        let started = std::time::Instant::now();
-        let counted = |cloud: &CloudName| metrics.target(cloud.as_str(), name.as_str());
-        let look_ups = |cloud: &CloudName| clouds.get(cloud)?.look_ups.clone();
-        let plugins = loader::load(&engine, name, target, store, counted, look_ups).await;
-        let time_ms = started.elapsed().as_secs_f64() * 1_000.0;
+        let (plugins, took) = loaded
+            .await
+            .with_context(|| format!("loading target {name}"))?;
+        let time_ms = took.as_secs_f64() * 1_000.0;
         for (cloud_name, plugin) in plugins {
             match &plugin {
                 Ok(plugin) => tracing::info!(
@@ -159,7 +181,7 @@ pub(super) async fn gateway(
                 timeout: Duration::from_millis(target.timeout_ms.get().into()),
                 cache_max_ttl: Duration::from_millis(target.cache_max_ttl_ms.into()),
                 plugin: plugin.map(Arc::new),
-                metrics: counted(&cloud_name),
+                metrics: metrics.target(cloud_name.as_str(), name.as_str()),
             };
             cloud.targets.insert(name.clone(), Arc::new(target));
         }
