@@ -24,6 +24,7 @@ mod join;
 mod jws;
 mod keystone;
 mod keystone_under_load;
+mod languages;
 mod limits;
 mod listening;
 mod loading;

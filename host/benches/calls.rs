@@ -1,8 +1,8 @@
 //! What one call costs inside the process: store, instantiation, call, drop.
 //!
-//! `calls DIRECTORY` takes the components from there. It prints one JSON object for `cargo xtask bench`:
+//! `calls DIRECTORY [NAME...]` takes the components from there. It prints one JSON object for `cargo xtask bench`:
 //! microseconds for each call on one thread, and calls a second of 100 concurrent tasks on one and on two workers,
-//! taken in turn.
+//! taken in turn. For each NAME, a component that does the work of `bench` in another language, it tells what that costs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,18 +31,23 @@ fn main() {
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let engine = Engine::new(&config::Engine::default()).expect("an engine");
-    let plugin = Arc::new(runtime(1).block_on(load(&engine, &directory)));
+    let names = std::env::args().skip(2);
+    let others: Vec<_> = names
+        .map(|name| other(&engine, &Path::new(&directory).join(name + ".wasm")))
+        .collect();
+    let component = Path::new(&directory).join("bench.wasm");
+    let plugin = Arc::new(runtime(1).block_on(load(&engine, &component)));
 
     let (mut parse, mut call, mut one, mut two) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
-        parse.push(microseconds(|| {
+        parse.push(microseconds(CALLS, || {
             std::hint::black_box(request());
         }));
         let thread = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
-        call.push(microseconds(|| {
+        call.push(microseconds(CALLS, || {
             thread.block_on(provide(&plugin));
         }));
         one.push(calls_a_second(1, &plugin));
@@ -56,14 +61,43 @@ fn main() {
             "one_worker_calls_s": median(one),
             "two_workers_calls_s": median(two),
             "allocator": format!("{:?}", engine.allocator()),
+            "others": others,
         })
     );
 }
 
-async fn load(engine: &Engine, directory: &str) -> Plugin {
+/// What a plugin in another language costs to load, nothing of it being compiled yet, and to call.
+fn other(engine: &Engine, component: &Path) -> serde_json::Value {
+    let threads = runtime(2);
+    let (mut loading, mut call) = (vec![], vec![]);
+    let mut plugin = None;
+    for _ in 0..3 {
+        let started = Instant::now();
+        plugin = Some(threads.block_on(load(engine, component)));
+        loading.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    let plugin = Arc::new(plugin.expect("it was loaded three times"));
+    for _ in 0..ROUNDS {
+        let thread = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        call.push(microseconds(CALLS / 20, || {
+            thread.block_on(provide(&plugin));
+        }));
+    }
+    serde_json::json!({
+        "name": component.file_stem().expect("a file").to_string_lossy(),
+        "bytes": std::fs::metadata(component).expect("it was read").len(),
+        "load_ms": median(loading),
+        "call_us": median(call),
+        "two_workers_calls_s": calls_a_second(2, &plugin),
+    })
+}
+
+async fn load(engine: &Engine, component: &Path) -> Plugin {
     let scratch = tempfile::tempdir().expect("a directory");
     let file = scratch.path().join("bench.toml");
-    let component = Path::new(directory).join("bench.wasm");
     let text = format!("auth.require = \"none\"\ntargets.bench.component = {component:?}\n");
     std::fs::write(&file, text).expect("a file");
     let (config, _) = Config::load(&file).expect("a configuration");
@@ -101,15 +135,15 @@ async fn provide(plugin: &Plugin) {
     assert!(answer.expect("an answer").body.len() > 900);
 }
 
-fn microseconds(mut work: impl FnMut()) -> f64 {
-    for _ in 0..CALLS / 10 {
+fn microseconds(calls: u32, mut work: impl FnMut()) -> f64 {
+    for _ in 0..calls / 10 {
         work();
     }
     let started = Instant::now();
-    for _ in 0..CALLS {
+    for _ in 0..calls {
         work();
     }
-    started.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS)
+    started.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
 }
 
 fn calls_a_second(workers: usize, plugin: &Arc<Plugin>) -> f64 {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::gateway::{Server, Site};
+use crate::plugins::languages::{self, Language};
 use crate::{build, plugins, process};
 
 const CONNECTIONS: &str = "32";
@@ -27,6 +28,12 @@ pub(crate) struct Args {
     /// How long each load lasts, in seconds.
     #[arg(long, default_value_t = 4)]
     seconds: u32,
+    /// Measure plugins in Python and JavaScript as well, in the process. To load one takes seconds.
+    #[arg(long)]
+    languages: bool,
+    /// Measure nothing over HTTP.
+    #[arg(long)]
+    in_process: bool,
 }
 
 /// What one load showed.
@@ -45,11 +52,27 @@ struct Calls {
     one_worker_calls_s: f64,
     two_workers_calls_s: f64,
     allocator: String,
+    others: Vec<Other>,
+}
+
+/// The same work in another language.
+#[derive(Deserialize)]
+struct Other {
+    name: String,
+    bytes: f64,
+    load_ms: f64,
+    call_us: f64,
+    two_workers_calls_s: f64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let wrk = wrk()?;
+    let wrk = if args.in_process { None } else { Some(wrk()?) };
     let built = plugins::build(&["bench".to_owned()])?;
+    let mut others = Vec::new();
+    if args.languages {
+        languages::build(&Language::ALL)?;
+        others.extend(["bench", "javascript-probe", "python-probe"]);
+    }
     let programs = ["vendordock", "baseline", "calls"];
     let [gateway, baseline, calls] = build::executables(
         programs,
@@ -65,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     )?;
 
     println!("in the process (medians of 7 rounds)");
-    let output = process::output(Command::new(calls).arg(&built.test_directory))?;
+    let output = process::output(Command::new(calls).arg(&built.test_directory).args(&others))?;
     let calls: Calls = serde_json::from_str(&output).context("what `calls` printed")?;
     println!(
         "  reading the request                      {:>8.1} µs",
@@ -88,6 +111,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         calls.two_workers_calls_s / calls.one_worker_calls_s
     );
     println!("  memory: {}", calls.allocator);
+    if !calls.others.is_empty() {
+        println!(
+            "  {:<18} {:>9} {:>11} {:>10} {:>10}",
+            "", "size MB", "loading ms", "call µs", "calls/s"
+        );
+    }
+    for other in &calls.others {
+        println!(
+            "  {:<18} {:>9.2} {:>11.0} {:>10.1} {:>10.0}",
+            other.name,
+            other.bytes / 1e6,
+            other.load_ms,
+            other.call_us,
+            other.two_workers_calls_s
+        );
+    }
+    let Some(wrk) = wrk else { return Ok(()) };
     let runtime = crate::runtime()?;
     runtime.block_on(over_http(
         args,

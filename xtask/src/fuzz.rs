@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::ValueEnum as _;
 
-use crate::{build, openstack, process};
+use crate::{build, cache, process};
 
 /// Looks for input that makes the gateway panic, believe what nobody signed, or hand on what breaks a guest.
 ///
@@ -89,7 +89,7 @@ pub(crate) fn compile(mut arguments: impl Iterator<Item = OsString>) -> Result<(
 }
 
 fn corpus(target: Target) -> Result<PathBuf> {
-    let directory = openstack::cache()?.join("fuzz").join(name(target));
+    let directory = cache::directory()?.join("fuzz").join(name(target));
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     // JSON that is answered with is made up from JSON that was sent.

@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+mod apt;
 mod bench;
 mod build;
+mod cache;
 mod demo;
 mod fuzz;
 mod gateway;
 mod openstack;
 mod plugins;
 mod process;
+mod python;
 mod test;
 mod toolchain;
 

@@ -8,6 +8,7 @@
 
 mod component;
 mod hostile;
+pub(crate) mod languages;
 
 use std::fmt;
 use std::fs;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use self::languages::Language;
 use crate::process;
 use crate::toolchain::{self, TARGET, Toolchain};
 
@@ -30,6 +32,10 @@ use crate::toolchain::{self, TARGET, Toolchain};
 pub(crate) struct Args {
     /// Names of the plugins' directories. All, when none is given.
     names: Vec<String>,
+    /// Build the plugins in this language instead: the example, and what the tests need. The tools come from PyPI or npm, into the
+    /// user's cache.
+    #[arg(long = "language", value_enum, conflicts_with = "names")]
+    languages: Vec<Language>,
 }
 
 /// What a build left behind.
@@ -37,7 +43,7 @@ pub(crate) struct Args {
 pub(crate) struct Built {
     /// Where the plugins are: `NAME.wasm`.
     pub(crate) directory: PathBuf,
-    /// Where those of `tests/plugins/` are.
+    /// Where those for tests are.
     pub(crate) test_directory: PathBuf,
     /// Those that were asked for, in order of their names.
     pub(crate) components: Vec<Component>,
@@ -53,7 +59,11 @@ pub(crate) struct Component {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let built = build(&args.names)?;
+    let built = if args.languages.is_empty() {
+        build(&args.names)?
+    } else {
+        languages::build(&args.languages)?
+    };
     for component in &built.components {
         println!("{component}");
     }
@@ -103,8 +113,7 @@ pub(crate) fn build(names: &[String]) -> Result<Built> {
     process::run(&mut command)?;
     eprintln!("compiled in {:.1} s", start.elapsed().as_secs_f64());
 
-    let directory = workspace.target_directory.join("plugins");
-    let test_directory = workspace.target_directory.join("test-plugins");
+    let (directory, test_directory) = (workspace.directory(), workspace.test_directory());
     let modules = guest_directory.join(TARGET).join("plugin");
     let mut components = Vec::new();
     for plugin in crates {
@@ -193,6 +202,16 @@ impl Workspace {
         command.args(["metadata", "--format-version=1", "--no-deps"]);
         let metadata = process::output(&mut command)?;
         serde_json::from_str(&metadata).context("cannot read what `cargo metadata` wrote")
+    }
+
+    /// Where plugins are put.
+    fn directory(&self) -> PathBuf {
+        self.target_directory.join("plugins")
+    }
+
+    /// Where those are put that only tests use.
+    fn test_directory(&self) -> PathBuf {
+        self.target_directory.join("test-plugins")
     }
 
     /// In order of their names.

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::plugins::languages;
 use crate::{openstack, plugins, process};
 
 /// Sets up all that the checks need and runs them: format, lints, documentation, licences, tests.
 ///
 /// The first run builds what the later ones find in the user's cache: wasmtime and the rest (8 minutes on two cores), cargo-deny (3),
-/// a standard library for the plugins' target and an environment with nova, keystone and glance (1 each). A later one takes two minutes.
+/// a standard library for the plugins' target, an environment with nova, keystone and glance, the tools for plugins in Python and JavaScript (1
+/// each). A later one takes two minutes. Needs Python 3.11, and node 18 with npm; on Debian, what is missing is installed.
 ///
 /// Settings: VENDORDOCK_WASM_TOOLCHAIN (see `cargo xtask plugins --help`); VENDORDOCK_ADVISORIES=skip leaves out the check against the
 /// advisory database, for machines that cannot fetch it.
@@ -22,9 +24,10 @@ type Step = (&'static str, fn() -> Result<()>);
 
 pub(crate) fn run(_args: &Args) -> Result<()> {
     let started = Instant::now();
-    let steps: [Step; 6] = [
+    let steps: [Step; 7] = [
         ("format", || cargo(&["fmt", "--all", "--check"], &[])),
         ("plugins", || plugins::build(&[]).map(drop)),
+        ("plugins in other languages", languages::build_and_test),
         ("lints", || {
             cargo(
                 &[

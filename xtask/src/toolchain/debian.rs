@@ -5,15 +5,14 @@
 //! sources (`-Zbuild-std`). It takes a minute, so the result is kept, and an ordinary build needs
 //! nothing unstable.
 
-use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
 use crate::toolchain::{TARGET, has_standard_library, same_paths_everywhere};
+use crate::{apt, cache, process};
 
 pub(super) const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";
@@ -34,14 +33,15 @@ pub(super) struct Compiler {
 impl Compiler {
     /// Installs the packages and builds the library, as far as that has not been done before.
     pub(super) fn prepare() -> Result<Self> {
-        install(&missing_packages()?)?;
+        apt::install("WASM toolchain", &missing_packages()?)
+            .context("Debian 12 with its security updates has these packages")?;
         // With the version of the package in its name, the library of an older compiler is left alone.
         let version = process::output(Command::new("dpkg-query").args([
             "--show",
             "--showformat=${Version}",
             COMPILER,
         ]))?;
-        let sysroots = cache()?.join("wasm-std");
+        let sysroots = cache::directory()?.join("wasm-std");
         let sysroot = sysroots.join(format!("{version}-recipe-{RECIPE}"));
         if !has_standard_library(&library(&sysroot)) {
             build_library(&sysroots, &sysroot)?;
@@ -98,49 +98,11 @@ fn missing(known: &str) -> Vec<&'static str> {
         .collect()
 }
 
-fn install(packages: &[&str]) -> Result<()> {
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let list = packages.join(" ");
-    // No package is to go for these to come: another compiler, or Debian's rustup.
-    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
-    let Some((program, arguments)) = as_root() else {
-        bail!(
-            "packages are missing, and there is no right to install them. As root: \
-             apt-get update && apt-get {} {list}",
-            install.join(" ")
-        );
-    };
-    let apt_get = || {
-        let mut command = Command::new(program);
-        command.args(arguments);
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        command
-    };
-    eprintln!("WASM toolchain: installing {list}");
-    process::run(apt_get().arg("update"))?;
-    process::run(apt_get().args(install).args(packages))
-        .context("Debian 12 with its security updates has these packages")
-}
-
-/// How to run a command as root, with variables, and without a question.
-fn as_root() -> Option<(&'static str, &'static [&'static str])> {
-    let is_root = process::output(Command::new("id").arg("--user")).is_ok_and(|id| id == "0");
-    if is_root {
-        Some(("env", &[]))
-    } else if process::succeeds(Command::new("sudo").args(["--non-interactive", "true"])) {
-        Some(("sudo", &["--non-interactive", "env"]))
-    } else {
-        None
-    }
-}
-
 /// Builds the library in a directory beside the one where it is to be, and renames that when it is
 /// whole: a build that was interrupted is never taken for one.
 fn build_library(sysroots: &Path, sysroot: &Path) -> Result<()> {
     fs::create_dir_all(sysroots).with_context(|| format!("cannot make {}", sysroots.display()))?;
-    let _lock = lock(&sysroots.join("lock"))?;
+    let _lock = cache::lock(&sysroots.join("lock"))?;
     // Another may have built it while this one waited.
     if has_standard_library(&library(sysroot)) {
         return Ok(());
@@ -201,21 +163,6 @@ fn build_library(sysroots: &Path, sysroot: &Path) -> Result<()> {
     remove(&unfinished)
 }
 
-/// Waits until no other build is under way, and keeps others waiting until the file is closed.
-fn lock(path: &Path) -> Result<File> {
-    let context = || format!("cannot lock {}", path.display());
-    let file = File::create(path).with_context(context)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            eprintln!("WASM toolchain: waiting for another build of the standard library");
-            file.lock().with_context(context)?;
-        }
-        Err(TryLockError::Error(error)) => return Err(error).with_context(context),
-    }
-    Ok(file)
-}
-
 fn remove(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -223,18 +170,6 @@ fn remove(directory: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The user's cache directory for this project.
-fn cache() -> Result<PathBuf> {
-    let caches = match env::var_os("XDG_CACHE_HOME") {
-        // A relative path is no answer, says the specification of that variable.
-        Some(caches) if Path::new(&caches).is_absolute() => PathBuf::from(caches),
-        _ => env::home_dir()
-            .context("neither XDG_CACHE_HOME nor HOME is set")?
-            .join(".cache"),
-    };
-    Ok(caches.join("vendordock"))
 }
 
 #[cfg(test)]
@@ -247,18 +182,5 @@ mod tests {
 
         assert_eq!(missing(known), ["cargo-web", "rust-web-src"]);
         assert_eq!(missing(""), PACKAGES);
-    }
-
-    #[test]
-    fn only_one_build_is_under_way() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("lock");
-
-        let first = lock(&path).unwrap();
-        let second = File::create(&path).unwrap();
-        assert!(matches!(second.try_lock(), Err(TryLockError::WouldBlock)));
-
-        drop(first);
-        assert!(second.try_lock().is_ok());
     }
 }
