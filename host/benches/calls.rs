@@ -4,15 +4,17 @@
 //! microseconds for each call on one thread, and calls a second of 100 concurrent tasks on one and on two workers,
 //! taken in turn. For each NAME, a component that does the work of `bench` in another language, it tells what that costs.
 
+#[path = "imports/target.rs"]
+mod target;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vendordock::config::{self, Config};
-use vendordock::loader::{self, Compiler};
+use vendordock::config;
 use vendordock::plugin::{Engine, Plugin};
-use vendordock::request::Request;
-use vendordock::telemetry::metrics::TargetMetrics;
+
+use self::target::{median, microseconds};
 
 /// The gateway's.
 #[global_allocator]
@@ -40,16 +42,13 @@ fn main() {
 
     let (mut parse, mut call, mut one, mut two) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
-        parse.push(microseconds(CALLS, || {
-            std::hint::black_box(request());
-        }));
-        let thread = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        call.push(microseconds(CALLS, || {
-            thread.block_on(provide(&plugin));
-        }));
+        let thread = one_thread();
+        let parsing = microseconds(CALLS, async || {
+            std::hint::black_box(target::request());
+        });
+        parse.push(thread.block_on(parsing));
+        let calling = microseconds(CALLS, async || provide(&plugin).await);
+        call.push(thread.block_on(calling));
         one.push(calls_a_second(1, &plugin));
         two.push(calls_a_second(2, &plugin));
     }
@@ -78,13 +77,8 @@ fn other(engine: &Engine, component: &Path) -> serde_json::Value {
     }
     let plugin = Arc::new(plugin.expect("it was loaded three times"));
     for _ in 0..ROUNDS {
-        let thread = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        call.push(microseconds(CALLS / 20, || {
-            thread.block_on(provide(&plugin));
-        }));
+        let calling = microseconds(CALLS / 20, async || provide(&plugin).await);
+        call.push(one_thread().block_on(calling));
     }
     serde_json::json!({
         "name": component.file_stem().expect("a file").to_string_lossy(),
@@ -95,55 +89,24 @@ fn other(engine: &Engine, component: &Path) -> serde_json::Value {
     })
 }
 
-async fn load(engine: &Engine, component: &Path) -> Plugin {
-    let scratch = tempfile::tempdir().expect("a directory");
-    let file = scratch.path().join("bench.toml");
-    let text = format!("auth.require = \"none\"\ntargets.bench.component = {component:?}\n");
-    std::fs::write(&file, text).expect("a file");
-    let (config, _) = Config::load(&file).expect("a configuration");
-    let (name, target) = config.targets.iter().next().expect("one target");
-    let program = env!("CARGO_BIN_EXE_vendordock").into();
-    let compiler = Compiler::new(&config.engine, program);
-    let mut plugins = loader::load(
-        engine,
-        &compiler,
-        name,
-        target,
-        None,
-        |_cloud| TargetMetrics::unregistered(),
-        |_cloud| None,
-    )
-    .await;
-    let (_, plugin) = plugins.pop().expect("one cloud");
-    plugin.expect("a plugin")
+fn one_thread() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
-fn request() -> Request {
-    static BODY: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    let body = BODY.get_or_init(|| {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/request.json");
-        std::fs::read(path).expect("the request")
-    });
-    Request::read(body, false).expect("a request")
+async fn load(engine: &Engine, component: &Path) -> Plugin {
+    target::load(
+        engine,
+        None,
+        &format!("targets.bench.component = {component:?}\n"),
+    )
+    .await
 }
 
 async fn provide(plugin: &Plugin) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(4);
-    let answer = plugin
-        .provide(request(), "req-bench".into(), None, deadline)
-        .await;
-    assert!(answer.expect("an answer").body.len() > 900);
-}
-
-fn microseconds(calls: u32, mut work: impl FnMut()) -> f64 {
-    for _ in 0..calls / 10 {
-        work();
-    }
-    let started = Instant::now();
-    for _ in 0..calls {
-        work();
-    }
-    started.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
+    assert!(target::provide(plugin).await > 900);
 }
 
 fn calls_a_second(workers: usize, plugin: &Arc<Plugin>) -> f64 {
@@ -179,9 +142,4 @@ fn runtime(workers: usize) -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .expect("threads")
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

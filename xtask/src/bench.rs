@@ -4,6 +4,7 @@
 //! ratios of the medians. Servers have one thread on one core, the load the other.
 
 mod flood;
+mod imports;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,14 +68,14 @@ struct Other {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wrk = if args.in_process { None } else { Some(wrk()?) };
-    let built = plugins::build(&["bench".to_owned()])?;
+    let built = plugins::build(&["bench".to_owned(), "imports".to_owned()])?;
     let mut others = Vec::new();
     if args.languages {
         languages::build(&Language::ALL)?;
         others.extend(["bench", "javascript-probe", "python-probe"]);
     }
-    let programs = ["vendordock", "baseline", "calls"];
-    let [gateway, baseline, calls] = build::executables(
+    let programs = ["vendordock", "baseline", "calls", "imports"];
+    let [gateway, baseline, calls, imports] = build::executables(
         programs,
         &[
             "--release",
@@ -84,6 +85,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "baseline",
             "--bench",
             "calls",
+            "--bench",
+            "imports",
         ],
     )?;
 
@@ -127,6 +130,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             other.two_workers_calls_s
         );
     }
+    imports::run(&imports, &built.test_directory)?;
     let Some(wrk) = wrk else { return Ok(()) };
     let runtime = crate::runtime()?;
     runtime.block_on(over_http(
