@@ -97,7 +97,7 @@ fn check_tells_what_a_good_configuration_would_serve() {
         breaker           5 faults in 60000 ms pause it for 1000 to 60000 ms
       may call "https://ipa.example.test", sending 1048576 bytes, receiving 1048576, connecting within 2000 ms
       one call: at most 32 requests, 8 at once, 8388608 bytes sent, 8388608 received; wasi:http withheld
-      may use credential ipa from $IPA_PASSWORD
+      may use credential ipa from $IPA_PASSWORD: sent to https://ipa.example.test by any scheme
     vendordock.toml: all well
     "#);
 }

@@ -96,6 +96,59 @@ ValueError: b'#cloud-config\\npassword: xyzzy\\n' of Tenant-Value-7
 }
 
 #[tokio::test]
+async fn a_secret_that_was_replaced_is_hidden_as_the_one_before_it_is() {
+    let directory = Directory::new()
+        .with("key", "hunter2 of the target\n")
+        .with("front", "a header for the front\n");
+    let gateway = Gateway::serve(
+        directory,
+        r#"
+        auth.require = "none"
+        log.format = "json"
+        [targets.words]
+        component = "last-words.wasm"
+        egress = ["https://upstream.example.test"]
+        [targets.words.credentials.key]
+        secret = { file = "key" }
+        origins = ["https://upstream.example.test"]
+        [targets.words.headers.front]
+        origins = ["https://upstream.example.test"]
+        set = { X-Front = { file = "front" } }
+        [targets.words.config]
+        filler = 0
+        words = """
+key: hunter2 of the target, then swordfish of the target
+front: a header for the front, then what is newer there
+"""
+        "#,
+    )
+    .await;
+    let printed = async || {
+        let answer = gateway.ask("words", &instance(json!({}))).await;
+        let died = crash(&gateway, &answer).await;
+        died["printed"].as_str().expect("a text").to_owned()
+    };
+
+    insta::assert_snapshot!(printed().await, @r#"
+    key: ***, then swordfish of the target
+    front: ***, then what is newer there
+    "#);
+    for (file, content) in [
+        ("key", "swordfish of the target\n"),
+        ("front", "what is newer there\n"),
+    ] {
+        gateway.write(file, content);
+        gateway
+            .log_line(&["the secret was replaced", &format!("\"from\":\"{file}\"")])
+            .await;
+    }
+    insta::assert_snapshot!(printed().await, @r#"
+    key: ***, then ***
+    front: ***, then ***
+    "#);
+}
+
+#[tokio::test]
 async fn of_what_a_plugin_printed_the_last_16_kibibytes_are_told() {
     let gateway = Gateway::start(
         r#"

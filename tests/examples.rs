@@ -52,6 +52,7 @@ fn what_the_example_shows_as_a_default_is_the_default() {
                 "networks",
                 "secret",
                 "origins",
+                "schemes",
                 "domain",
                 "servers",
                 "user",
@@ -88,6 +89,7 @@ fn the_example_of_a_configuration_has_every_key_there_is() {
         "[targets.join.egress]",
         "targets.join.egress_limits",
         "targets.join.credentials.ipa",
+        "targets.join.headers.access",
     ];
 
     for table in tables {
@@ -117,6 +119,7 @@ fn the_example_of_a_configuration_has_every_key_there_is() {
                 "credentials",
                 "egress",
                 "egress_limits",
+                "headers",
                 "jws",
                 "static_tokens",
                 "tls",

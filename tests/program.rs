@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -53,7 +53,10 @@ impl Directory {
 
     /// Adds a file.
     pub(crate) fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        fs::write(self.path(name), content).expect("the directory is ours");
+        let path = self.path(name);
+        fs::write(&path, content).expect("the directory is ours");
+        // As a secret's file should be.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
         self
     }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::json;
-use vendordock_stand_ins::{Ipa, Keystone};
+use vendordock_stand_ins::{Authority, Guarded, Ipa, Keystone};
 
 use crate::gateway::{Answer, Gateway, instance};
 use crate::join;
@@ -73,15 +73,31 @@ impl Said {
     }
 }
 
+/// A line of a key in PEM that no other key has.
+fn middle_line(pem: &str) -> String {
+    pem.lines().nth(2).expect("three lines of it").to_owned()
+}
+
 async fn everything(format: &str) -> Said {
     let (ipa, keystone) = (Ipa::start().await, Keystone::start().await);
     let upstream = Upstream::start().await;
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let certified = Guarded::start_tls(&servers, Some(&clients)).await;
+    let pair = clients.issue(&["gateway"]);
+    certified.know_certificates(&[&pair]);
     keystone.add_account("vendordock", "Gateway password &1", "service", &["service"]);
     let made = Directory::new().run(&["token"]);
     let (static_token, hashed) = (made.stdout.trim().to_owned(), made.stderr);
     let directory = join::directory(&ipa, Ipa::PASSWORD)
         .with("password", "Gateway password &1\n")
-        .with("key", "Key for the upstream +1\n");
+        .with("key", "Key for the upstream +1\n")
+        .with("signing", "Key for signatures +2\n")
+        .with("front", "Key for the front door +3\n")
+        .with("servers.pem", servers.ca_pem())
+        .with(
+            "pair.pem",
+            format!("{}{}", pair.certificate_pem, pair.key_pem),
+        );
     let configuration = format!(
         r#"
         log = {{ format = "{format}", filter = "{EVERYTHING}" }}
@@ -107,11 +123,26 @@ async fn everything(format: &str) -> Said {
         component = "answers.wasm"
         [targets.fetch]
         component = "fetch.wasm"
-        egress = [{{ to = "{upstream}", networks = ["127.0.0.0/8"] }}]
+        egress = [
+            {{ to = "{upstream}", networks = ["127.0.0.0/8"] }},
+            {{ to = "{certified}", networks = ["127.0.0.0/8"] }},
+        ]
+        ca_file = "servers.pem"
         [targets.fetch.credentials.key]
         secret = {{ file = "key" }}
         origins = ["{upstream}"]
+        [targets.fetch.credentials.signing]
+        secret = {{ file = "signing" }}
+        hmac = true
+        reveal = true
+        [targets.fetch.headers.front]
+        origins = ["{upstream}"]
+        set = {{ X-Front = {{ file = "front" }} }}
+        [targets.fetch.credentials.pair]
+        secret = {{ file = "pair.pem" }}
+        origins = ["{certified}"]
         "#,
+        certified = certified.url(),
         keystone = keystone.url(),
         join = join::target(&ipa),
         upstream = upstream.url(),
@@ -169,6 +200,43 @@ async fn everything(format: &str) -> Said {
                 .answer("200 OK", &[cookie], "Answer of the upstream")
                 .await;
         });
+    }
+
+    // Every other use of one, granted and not, and what is wrong with each.
+    for (credential, r#use) in [
+        ("signing", "hmac:sha256"),
+        ("signing", "reveal"),
+        ("signing", "version"),
+        ("key", "hmac:sha1"),
+        ("key", "reveal"),
+    ] {
+        let body = instance(json!({"credential": credential, "use": r#use, "data": "00"}));
+        let answer = gateway.ask_as(&token, "fetch", &body).await;
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+    for (scheme, path) in [
+        ("client-certificate", "certificate"),
+        ("bearer", "bearer"),
+        ("form-field:password", "log-in"),
+    ] {
+        let url = format!("{}/{path}", certified.url());
+        let body = instance(json!({"url": url, "credential": "pair", "scheme": scheme}));
+        let answer = gateway.ask_as(&token, "fetch", &body).await;
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+
+    // Secrets that are replaced by another, by half of one, and by what cannot be one.
+    gateway.write("signing", "Another key for signatures +4\n");
+    gateway.write("front", "Key for the\nfront door +5\n");
+    gateway.write("pair.pem", &pair.key_pem);
+    gateway.write("key", "x".repeat(100_000) + "Key for the upstream +6");
+    for parts in [
+        ["credentials.signing", "the secret was replaced"],
+        ["headers.front", "cannot stand in a header"],
+        ["credentials.pair", "no certificate"],
+        ["credentials.key", "65536 bytes"],
+    ] {
+        gateway.log_line(&parts).await;
     }
 
     // Bodies that are no requests.
@@ -246,6 +314,15 @@ async fn everything(format: &str) -> Said {
             ("user data", "User data of the tenant".to_owned()),
             ("metadata", "Metadata of the tenant".to_owned()),
             ("a credential", "Key for the upstream +1".to_owned()),
+            ("a key for signatures", "Key for signatures +2".to_owned()),
+            ("a new one", "Another key for signatures +4".to_owned()),
+            ("a header", "Key for the front door +3".to_owned()),
+            ("half of a header", "front door +5".to_owned()),
+            (
+                "a secret that is too long",
+                "Key for the upstream +6".to_owned(),
+            ),
+            ("a client's key", middle_line(&pair.key_pem)),
             ("a cookie", "CookieOfTheUpstream".to_owned()),
             ("an upstream's answer", "Answer of the upstream".to_owned()),
             ("a plugin's panic", "Secret that a plugin holds".to_owned()),

@@ -10,6 +10,7 @@ mod cloud;
 mod credential;
 mod destination;
 mod document;
+mod headers;
 mod keystone;
 mod listener;
 mod name;
@@ -33,9 +34,10 @@ use serde::Deserialize;
 pub use self::auth::{Auth, ClientCertificate, Proof, Require, Subject, TokenHash};
 pub use self::breaker::Breaker;
 pub use self::cloud::Cloud;
-pub use self::credential::Credential;
+pub use self::credential::{Credential, SchemeGrant, SchemeKind};
 pub use self::destination::{Destination, Error as DestinationError};
 pub use self::document::{Document, Fault};
+pub use self::headers::{EnvError, ExtraHeader, Headers};
 pub use self::keystone::{
     Account, ApplicationCredential, AuthUrl, Jws, JwsAlgorithm, JwsMode, Keystone,
 };
@@ -223,6 +225,11 @@ impl Config {
     /// What will work and is likely not meant.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.server.warnings();
+        let accounts = self
+            .clouds
+            .values()
+            .filter_map(|cloud| cloud.keystone.as_ref());
+        warnings.extend(accounts.flat_map(Keystone::warnings));
         let calls = |target: &Target| {
             let clouds = target.clouds.as_ref().map_or(0, Vec::len);
             target.concurrent_calls.get() as usize * clouds
@@ -296,7 +303,7 @@ timeout_ms = 10
         vendordock.toml:3: server.body_limit_bytes: invalid type: string "many", expected usize
         vendordock.toml:10: targets.join.timeout_ms: invalid value: integer `0`, expected a nonzero u32
         vendordock.toml:11: targets.join.egress: `https://IPA.example.test` is not how a rule is written; write `https://ipa.example.test`
-        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, openstack, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
+        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, headers, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, openstack, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
         vendordock.toml:14: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
         vendordock.toml:17: targets.other: the key `component` is missing
         "#);

@@ -5,8 +5,8 @@
 //!
 //! 1. it is counted;
 //! 2. a rule of the target covers its URL and its method;
-//! 3. a credential goes to its own origins only, so that a secret for one upstream cannot be sent to another that the
-//!    target may also call;
+//! 3. a credential goes to its own origins only, and in the ways that are granted, so that a secret for one upstream cannot be
+//!    sent to another that the target may also call. The operator's headers go to theirs;
 //! 4. the name is resolved here, and the connection is made to an address that the rule permits (`resolver.rs`);
 //! 5. bodies, times and what the call may send in all are bounded.
 //!
@@ -15,21 +15,24 @@
 //! to us. hyper alone would take the same hooks, and leave us to write pools, cookies and TLS again.
 //!
 //! Answers are not decompressed, so that what is counted is what takes memory. Cookies that come back from a log-in stay
-//! here, by target, credential and origin; the plugin sees neither them nor the secret.
+//! here, by target, credential and origin, as its connections do, until the secret is replaced; the plugin sees neither them nor
+//! the secret.
 
 mod clients;
 mod credential;
 mod failure;
+mod headers;
+mod hop;
 mod proposal;
 mod redirect;
 mod request;
 mod resolver;
+mod secret;
 mod session;
 mod spending;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -44,16 +47,21 @@ use tracing::{Instrument as _, Span, field};
 use url::{Host, Url};
 
 use self::clients::Clients;
-pub use self::credential::{Credential, Scheme};
+use self::credential::Granted;
+pub use self::credential::{Credential, Digest, Scheme};
 pub use self::failure::RequestError;
 use self::failure::failed;
-use self::redirect::MOST_REDIRECTS;
+pub use self::headers::HeaderError;
+use self::headers::Headers;
+use self::hop::Hop;
 pub(crate) use self::request::is_reserved;
 pub use self::request::{Body, Incoming, Outgoing, Unfinished};
-use self::request::{checked_headers, checked_url};
 use self::resolver::Names;
+pub use self::secret::Error as SecretError;
+use self::secret::Secret;
+pub(crate) use self::secret::Version as SecretVersion;
 pub use self::spending::Spending;
-use crate::config::{self, Origin, Rule};
+use crate::config::{self, Origin, Rule, TargetName};
 use crate::telemetry::metrics::{EgressOutcome, TargetMetrics};
 use crate::telemetry::{trace_context, traces};
 use crate::trust;
@@ -64,7 +72,8 @@ const TIME_TO_REPORT: Duration = Duration::from_millis(50);
 /// One target's way out.
 pub struct Egress {
     rules: Vec<Rule>,
-    credentials: HashMap<String, Credential>,
+    credentials: HashMap<String, Granted>,
+    headers: Headers,
     clients: Clients,
     metrics: Arc<TargetMetrics>,
 }
@@ -83,13 +92,21 @@ pub struct Within {
 /// Why a target's way out could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A secret cannot be read.
+    /// A secret cannot be used.
     #[error("credential `{name}`")]
     Secret {
         /// The credential.
         name: String,
         /// Why.
-        source: config::SecretError,
+        source: SecretError,
+    },
+    /// A header cannot be added.
+    #[error("headers `{group}`")]
+    Header {
+        /// The table of headers.
+        group: String,
+        /// Why.
+        source: HeaderError,
     },
     /// The authority's certificates cannot be used.
     #[error(transparent)]
@@ -122,15 +139,6 @@ pub enum Error {
     Client(#[source] reqwest::Error),
 }
 
-/// One request on its way, which a redirect may lead on.
-struct Hop {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Body,
-    auth: Option<(Credential, Scheme)>,
-}
-
 /// An answer as it came.
 struct Answer {
     status: u16,
@@ -144,27 +152,35 @@ impl Egress {
     /// # Errors
     ///
     /// When one of them cannot be had.
-    pub(crate) fn new(target: &config::Target, metrics: Arc<TargetMetrics>) -> Result<Self, Error> {
-        Self::with_names(target, metrics, Names::new(target.resolve.clone()))
+    pub(crate) fn new(
+        name: &TargetName,
+        target: &config::Target,
+        metrics: Arc<TargetMetrics>,
+    ) -> Result<Self, Error> {
+        Self::with_names(name, target, metrics, Names::new(target.resolve.clone()))
     }
 
     fn with_names(
+        name: &TargetName,
         target: &config::Target,
         metrics: Arc<TargetMetrics>,
         names: Names,
     ) -> Result<Self, Error> {
+        let key = format!("targets.{name}");
         let mut credentials = HashMap::new();
         for (name, configured) in &target.credentials {
-            let credential =
-                Credential::read(name, configured).map_err(|source| Error::Secret {
-                    name: name.clone(),
-                    source,
-                })?;
-            credentials.insert(name.clone(), credential);
+            let key = format!("{key}.credentials.{name}");
+            let granted = Granted::read(key, name, configured);
+            let granted = granted.map_err(|source| Error::Secret {
+                name: name.clone(),
+                source,
+            })?;
+            credentials.insert(name.clone(), granted);
         }
         Ok(Self {
             rules: target.egress.clone(),
             credentials,
+            headers: Headers::read(target, &key)?,
             clients: Clients::new(target, &Arc::new(names))?,
             metrics,
         })
@@ -184,23 +200,35 @@ impl Egress {
             let files = rule.connection.client_certificate.as_ref()?;
             clients::identity(files).err()
         });
-        let secrets = target.credentials.iter().filter_map(|(name, credential)| {
-            let source = credential.secret.read().err()?;
+        let secrets = target.credentials.iter().filter_map(|(name, configured)| {
+            let source = Granted::read(String::new(), name, configured).err()?;
             let name = name.clone();
             Some(Error::Secret { name, source })
         });
+        let (_, headers) = Headers::read_all(target, "");
+        let secrets = secrets.chain(headers);
         trust.chain(identities).chain(secrets).collect()
     }
 
     /// A credential of this target.
     pub(crate) fn credential(&self, name: &str) -> Option<Credential> {
-        self.credentials.get(name).cloned()
+        self.credentials.get(name).map(Granted::current)
     }
 
-    /// The secrets of this target, for whoever keeps them out of a text.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
-        let credentials = self.credentials.values();
-        credentials.map(|credential| credential.secret().into())
+    /// The secrets of this target as they are now, for whoever keeps them out of a text.
+    pub(crate) fn secrets(&self) -> Vec<Arc<SecretVersion>> {
+        self.all_secrets().map(Secret::current).collect()
+    }
+
+    /// Reads the target's secrets again whenever they change, for as long as it is polled.
+    pub(crate) async fn follow_secrets(&self) {
+        let secrets: Vec<_> = self.all_secrets().collect();
+        secret::follow(&secrets).await;
+    }
+
+    fn all_secrets(&self) -> impl Iterator<Item = &Secret> {
+        let credentials = self.credentials.values().map(Granted::secret);
+        credentials.chain(self.headers.secrets())
     }
 
     /// Sends one request, follows its redirects as far as it asks, and reads the whole answer.
@@ -314,12 +342,8 @@ impl Egress {
             let addresses = vec![address];
             return Err(refused_address(rule, &hop.url, shown, addresses));
         }
-        if let Some((credential, _)) = &hop.auth
-            && !credential.may_go_to(&origin)
-        {
-            let what = format!("credential `{}` at {shown}", credential.name());
-            tracing::warn!(origin = %shown, credential = credential.name(), "refused to send a credential there; to permit it, add \"{shown}\" to its origins");
-            return Err(RequestError::Denied { what });
+        if let Some((credential, scheme)) = &hop.auth {
+            credential.check(scheme, &origin, &self.headers)?;
         }
         let mut body = hop.body.whole(rule.request_bytes, spending).await?;
         let mut headers = hop.headers.clone();
@@ -329,6 +353,7 @@ impl Egress {
             // A plugin may have spans of its own.
             headers.entry(trace_context::TRACEPARENT).or_insert(value);
         }
+        self.headers.add(&origin, &mut headers)?;
         let auth = hop
             .auth
             .as_ref()
@@ -399,49 +424,6 @@ impl Egress {
             }
         }
         Err(RequestError::Denied { what })
-    }
-}
-
-impl Hop {
-    fn new(outgoing: Outgoing, auth: Option<(Credential, Scheme)>) -> Result<Self, RequestError> {
-        if outgoing.max_redirects > MOST_REDIRECTS {
-            let message = format!("max-redirects is {MOST_REDIRECTS} at most");
-            return Err(RequestError::Invalid(message));
-        }
-        if !config::METHODS.contains(&outgoing.method) {
-            let message = format!("plugins have no method {}", outgoing.method);
-            return Err(RequestError::Invalid(message));
-        }
-        Ok(Self {
-            method: outgoing.method,
-            url: checked_url(&outgoing.url)?,
-            headers: checked_headers(outgoing.headers)?,
-            body: outgoing.body,
-            auth,
-        })
-    }
-
-    /// Becomes the request that a redirect asks for, if the answer is one.
-    fn follow(&mut self, answer: &Answer) -> Result<bool, RequestError> {
-        let next = redirect::next(&self.url, &self.method, answer.status, &answer.headers)?;
-        let Some(next) = next else {
-            return Ok(false);
-        };
-        redirect::carry(&mut self.headers, &next);
-        if !next.keeps_origin {
-            // And it does not come back when a later hop returns.
-            self.auth = None;
-        }
-        if !next.keeps_body {
-            self.body = Body::Whole(Bytes::new());
-            // The form was sent; what it brought is the session.
-            if let Some((_, scheme @ Scheme::FormField(_))) = &mut self.auth {
-                *scheme = Scheme::Session;
-            }
-        }
-        self.url = next.url;
-        self.method = next.method;
-        Ok(true)
     }
 }
 

@@ -128,6 +128,16 @@ impl Plugin {
         self.grants.user_data
     }
 
+    /// Reads the target's secrets again whenever they change, for as long as it is polled.
+    pub async fn follow_secrets(&self) {
+        let span = tracing::info_span!(
+            "secrets",
+            vendordata.cloud = %self.grants.cloud,
+            vendordata.target = %self.grants.target,
+        );
+        self.grants.egress.follow_secrets().instrument(span).await;
+    }
+
     /// Answers one request in a fresh store. `traceparent` is the caller's, for the plugin and its upstreams.
     ///
     /// # Errors
@@ -160,6 +170,7 @@ impl Plugin {
             traceparent.clone(),
             deadline,
         );
+        store.data_mut().request_id = Some(request_id.clone());
         store.data_mut().subject = self
             .grants
             .openstack
@@ -221,7 +232,9 @@ impl Plugin {
         let response = match outcome {
             Err(_elapsed) => Err(Error::Deadline),
             Ok(Err(error)) => Err(crash::end(&error, began, store.data(), Some(&request))),
-            Ok(Ok(Err(refusal))) => Err(Error::Answered(Refusal::new(refusal, &self.grants.mask))),
+            Ok(Ok(Err(refusal))) => {
+                Err(Error::Answered(Refusal::new(refusal, &self.grants.mask())))
+            }
             Ok(Ok(Ok(response))) => self.checked(response),
         };
         // To give much memory back takes as long as to take it.

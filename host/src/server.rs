@@ -40,7 +40,7 @@ use crate::config::Policy;
 use crate::dispatch::{Cloud, Gateway, Target};
 use crate::error::{Error, Fault, chain};
 use crate::telemetry::metrics::{CacheState, Requests, TargetMetrics};
-use crate::telemetry::trace_context;
+use crate::telemetry::{AUDIT, trace_context};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
@@ -55,9 +55,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The module of the lines in the log that tell of requests, one each; for `log.filter`.
 const REQUESTS: &str = "vendordock::requests";
-
-/// That of the lines that tell who was given a secret.
-const AUDIT: &str = "vendordock::audit";
 
 /// Who asked what.
 struct Asked<'a> {

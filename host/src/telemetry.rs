@@ -28,6 +28,8 @@ use crate::config::{Filter, Log, LogFormat, Traces};
 
 /// Lines that may wait to be written. Most are shorter than half a kilobyte.
 const WAITING_LINES: usize = 16 * 1024;
+/// The module of the lines that tell who was given a secret; for `log.filter`.
+pub const AUDIT: &str = "vendordock::audit";
 
 /// How long the exit may wait for the collector to take the last spans.
 const FLUSH_TIME: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! A gateway with stand-in upstreams, for the demo and the benchmark.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -76,6 +77,8 @@ password = {{ file = "keystone-password" }}
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.directory().join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        // Passwords are among them, and the gateway warns of those that others can read.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         Ok(path)
     }
 }

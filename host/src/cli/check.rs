@@ -204,9 +204,20 @@ fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
     }
     for (credential, configured) in &target.credentials {
         println!(
-            "  may use credential {credential} from {}",
-            configured.secret
+            "  may use credential {credential} from {}: {}",
+            configured.secret,
+            configured.uses()
         );
+    }
+    for headers in target.headers.values() {
+        let origins: Vec<String> = headers.origins.iter().map(ToString::to_string).collect();
+        // It has been resolved, or there would be no plugin.
+        for (header, source) in headers.resolved().unwrap_or_default().headers {
+            println!(
+                "  requests to {} get the header {header} from {source}",
+                origins.join(", ")
+            );
+        }
     }
     if let Some(quota) = target.state {
         println!(
@@ -293,6 +304,7 @@ fn target_faults(
             let place = |error: &egress::Error| {
                 let key = match error {
                     egress::Error::Secret { name, .. } => &["credentials", name][..],
+                    egress::Error::Header { group, .. } => &["headers", group],
                     egress::Error::Trust(_) => &["ca_file"],
                     egress::Error::Client(_) => &[],
                     _ => &["egress"],

@@ -141,6 +141,11 @@ async fn serve(parts: Parts) -> anyhow::Result<()> {
             }
         });
     }
+    for target in gateway.targets() {
+        if let Ok(plugin) = target.plugin.clone() {
+            tokio::spawn(async move { plugin.follow_secrets().await });
+        }
+    }
     if let Some(tls) = tls.clone() {
         tokio::spawn(async move { tls.follow().await });
     }

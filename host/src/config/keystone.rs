@@ -143,6 +143,13 @@ pub enum ApplicationCredential {
 pub struct AuthUrl(Url);
 
 impl Keystone {
+    /// What will work and is likely not meant.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let secrets = [&self.password, &self.application_credential_secret];
+        let secrets = secrets.into_iter().flatten();
+        secrets.filter_map(SecretSource::warning)
+    }
+
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
         for secret in [&mut self.password, &mut self.application_credential_secret]
             .into_iter()

@@ -43,6 +43,11 @@ impl Origin {
         self.0 == url.origin()
     }
 
+    /// Whether it is reached by TLS.
+    pub fn is_https(&self) -> bool {
+        matches!(&self.0, url::Origin::Tuple(scheme, ..) if scheme == "https")
+    }
+
     /// Whether what is sent there can be read on the way.
     pub fn is_plain_text(&self) -> bool {
         matches!(&self.0, url::Origin::Tuple(scheme, host, _)

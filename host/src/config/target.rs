@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::network::described;
 use super::{
-    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, LookUpGrant, Policy,
-    Rule, StateQuota, TargetName,
+    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Headers, LookUpGrant,
+    Origin, Policy, Rule, StateQuota, TargetName,
 };
 
 /// One target.
@@ -94,6 +94,9 @@ pub struct Target {
     /// What the plugin may look up at the cloud's services. Nothing, unless listed.
     #[serde(default)]
     pub openstack: Vec<LookUpGrant>,
+    /// Headers that are added to the plugin's requests, in groups of any name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Headers>,
     /// The plugin's own configuration, as its manifest's schema describes it.
     #[serde(default)]
     pub config: toml::Table,
@@ -118,6 +121,9 @@ impl Target {
         for credential in self.credentials.values_mut() {
             credential.secret.resolve_path(directory);
         }
+        for headers in self.headers.values_mut() {
+            headers.resolve_paths(directory);
+        }
     }
 
     pub(super) fn check(
@@ -128,23 +134,16 @@ impl Target {
     ) -> Vec<Fault> {
         let mut faults = self.check_clouds(name, clouds, document);
         faults.extend(self.check_egress(name, document));
+        let table = ["targets", name.as_str()];
         for (credential_name, credential) in &self.credentials {
-            let key = [
-                "targets",
-                name.as_str(),
-                "credentials",
-                credential_name,
-                "origins",
-            ];
-            if credential.origins.is_empty() {
-                faults.push(document.fault(&key, "without an origin it can never be used"));
-            }
-            for origin in &credential.origins {
-                if !self.egress.iter().any(|rule| rule.covers_origin(origin)) {
-                    let message = format!("no rule of the target's `egress` leads to `{origin}`");
-                    faults.push(document.fault(&key, message));
-                }
-            }
+            let key = [&table[..], &["credentials", credential_name]].concat();
+            faults.extend(credential.check(&key, document));
+            faults.extend(self.check_origins(&key, &credential.origins, document));
+        }
+        for (group, headers) in &self.headers {
+            let key = [&table[..], &["headers", group]].concat();
+            faults.extend(headers.check(&key, document));
+            faults.extend(self.check_origins(&key, &headers.origins, document));
         }
         if let Some(quota) = self.state {
             faults.extend(quota.check(name, document));
@@ -237,6 +236,19 @@ impl Target {
         faults
     }
 
+    /// What goes to some origins goes nowhere else than where the plugin may call.
+    fn check_origins(&self, key: &[&str], origins: &[Origin], document: &Document) -> Vec<Fault> {
+        let key = [key, &["origins"]].concat();
+        let leads_to = |origin| self.egress.iter().any(|rule| rule.covers_origin(origin));
+        let strange = origins.iter().filter(|origin| !leads_to(origin));
+        strange
+            .map(|origin| {
+                let message = format!("no rule of the target's `egress` leads to `{origin}`");
+                document.fault(&key, message)
+            })
+            .collect()
+    }
+
     fn check_clouds(
         &self,
         name: &TargetName,
@@ -311,14 +323,25 @@ impl Target {
                 self.timeout_ms
             ));
         }
+        let plain = |origins: &[Origin]| {
+            let plain = origins.iter().filter(|origin| origin.is_plain_text());
+            plain.cloned().collect::<Vec<_>>()
+        };
         for (name, credential) in &self.credentials {
-            for origin in credential
-                .origins
-                .iter()
-                .filter(|origin| origin.is_plain_text())
-            {
+            for origin in plain(&credential.origins) {
                 warnings.push(format!("credential `{name}` goes to {origin} unencrypted"));
             }
+            warnings.extend(credential.secret.warning());
+        }
+        for (group, headers) in &self.headers {
+            for origin in plain(&headers.origins) {
+                warnings.push(format!("headers `{group}` go to {origin} unencrypted"));
+            }
+            // What keeps them from being used is told where the target is loaded.
+            let resolved = headers.resolved().unwrap_or_default();
+            let files = resolved.headers.iter();
+            warnings.extend(files.filter_map(|(_, source)| source.warning()));
+            warnings.extend(resolved.warnings);
         }
         warnings
     }

@@ -1,17 +1,16 @@
 //! The clients of one target, each with connections of its own.
 //!
 //! A connection that was made with one secret must not carry a request with another, nor one without: an upstream may have
-//! tied the connection to who logged in on it. So each version of a credential has its own client for each origin, and requests
-//! without a credential have another. Rules that make connections alike share theirs.
+//! tied the connection to who logged in on it. So each version of a credential has its own clients (`secret.rs`), and requests
+//! without a credential have others. Rules that make connections alike share theirs.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, Identity};
 
 use super::resolver::{Names, Resolver};
-use super::session::Session;
+use super::secret::Own;
 use super::{Credential, Error, Scheme};
 use crate::config::{self, ClientIdentity, Connection, Origin};
 use crate::trust;
@@ -21,10 +20,7 @@ const IDLE_CONNECTIONS: usize = 16;
 const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// See above.
-pub(super) struct Clients {
-    ways: Vec<Way>,
-    of_credentials: Mutex<OfCredentials>,
-}
+pub(super) struct Clients(Vec<Way>);
 
 /// One way to make connections, with its files read.
 struct Way {
@@ -38,22 +34,6 @@ struct Maker {
     connect_timeout: Duration,
     certificates: Option<Vec<Certificate>>,
     identity: Option<Identity>,
-}
-
-/// Made when they are first used: a rotation makes a new version of a credential while we run.
-#[derive(Default)]
-struct OfCredentials {
-    clients: HashMap<(usize, Key), Client>,
-    /// Rules with different paths at one origin have one session there.
-    sessions: HashMap<Key, Arc<Session>>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    name: String,
-    version: String,
-    origin: Origin,
-    has_session: bool,
 }
 
 impl Clients {
@@ -71,10 +51,7 @@ impl Clients {
                 )?);
             }
         }
-        Ok(Self {
-            ways,
-            of_credentials: Mutex::default(),
-        })
+        Ok(Self(ways))
     }
 
     /// The client for a rule's connections and what is sent on them.
@@ -84,40 +61,15 @@ impl Clients {
         auth: Option<(&Credential, &Scheme)>,
         origin: &Origin,
     ) -> Result<Client, Error> {
-        let way = self
-            .ways
-            .iter()
-            .position(|way| way.connection == *connection);
-        let index = way.expect("each rule has its way");
-        let way = &self.ways[index];
+        let mut ways = self.0.iter();
+        let index = ways.position(|way| way.connection == *connection);
+        let index = index.expect("each rule has its way");
+        let way = &self.0[index];
         let Some((credential, scheme)) = auth else {
             return Ok(way.anonymous.clone());
         };
-        let key = Key {
-            name: credential.name().to_owned(),
-            version: credential.version().to_owned(),
-            origin: origin.clone(),
-            has_session: scheme.has_session(),
-        };
-        let mut made = self
-            .of_credentials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let at = (index, key);
-        if let Some(client) = made.clients.get(&at) {
-            return Ok(client.clone());
-        }
-        let (_, key) = &at;
-        // What was made with an older secret is of no more use.
-        let current = |other: &Key| other.name != key.name || other.version == key.version;
-        made.clients.retain(|(_, other), _| current(other));
-        made.sessions.retain(|other, _| current(other));
-        let session = key
-            .has_session
-            .then(|| made.sessions.entry(key.clone()).or_default().clone());
-        let client = way.maker.client(session)?;
-        made.clients.insert(at, client.clone());
-        Ok(client)
+        // Made when it is first used: a rotation makes a new version of a credential while we run.
+        credential.client(scheme, origin, index, |own| way.maker.client(own))
     }
 }
 
@@ -139,7 +91,7 @@ impl Way {
         };
         Ok(Self {
             connection: connection.clone(),
-            anonymous: maker.client(None)?,
+            anonymous: maker.client(Own::default())?,
             maker,
         })
     }
@@ -147,7 +99,7 @@ impl Way {
 
 impl Maker {
     /// The one place where a client is made.
-    fn client(&self, session: Option<Arc<Session>>) -> Result<Client, Error> {
+    fn client(&self, own: Own) -> Result<Client, Error> {
         let mut builder = Client::builder()
             // Redirects are followed by `egress`, which checks each; and the environment's proxies are no rule of the target's.
             .redirect(reqwest::redirect::Policy::none())
@@ -160,10 +112,11 @@ impl Maker {
         if let Some(certificates) = &self.certificates {
             builder = builder.tls_certs_only(certificates.clone());
         }
-        if let Some(identity) = &self.identity {
-            builder = builder.identity(identity.clone());
+        // The plugin chose its own for this request, where it has one.
+        if let Some(identity) = own.identity.or_else(|| self.identity.clone()) {
+            builder = builder.identity(identity);
         }
-        if let Some(session) = session {
+        if let Some(session) = own.session {
             builder = builder.cookie_provider(session);
         }
         builder.build().map_err(Error::Client)

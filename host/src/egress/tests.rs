@@ -17,7 +17,9 @@ fn egress(rule: &str, answers: &[&[&str]]) -> Egress {
         parsed.map(|address| address.expect("an address")).collect()
     };
     let names = Names::scripted(answers.iter().map(addresses).collect());
-    Egress::with_names(&target, TargetMetrics::unregistered(), names).expect("nothing to read")
+    let name = "fetch".to_owned().try_into().expect("a name");
+    Egress::with_names(&name, &target, TargetMetrics::unregistered(), names)
+        .expect("nothing to read")
 }
 
 async fn get(egress: &Egress, url: &str) -> Result<u16, RequestError> {

@@ -20,6 +20,8 @@ pub(super) struct Call {
     pub(super) grants: Arc<Grants>,
     pub(super) phase: Phase,
     pub(super) deadline: Instant,
+    /// Of the request that it answers; none while the plugin is loaded.
+    pub(super) request_id: Option<Arc<str>>,
     /// For requests to upstreams.
     pub(super) traceparent: Option<Arc<str>>,
     pub(super) table: ResourceTable,
@@ -93,6 +95,7 @@ impl Call {
             grants,
             phase,
             deadline,
+            request_id: None,
             traceparent,
             table,
             cpu_clock: Arc::default(),

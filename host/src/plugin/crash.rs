@@ -53,9 +53,10 @@ impl Crash {
     /// no word of the request's user data and metadata.
     fn log(&self, call: &Call, request: Option<&wit::Request>) {
         let grants = &call.grants;
+        let mask = grants.mask();
         let printed = call.tail.as_ref().map(|tail| {
             tail.text(|text| {
-                let mut hidden = grants.mask.find(text);
+                let mut hidden = mask.find(text);
                 if let Some(request) = request {
                     hidden.extend(of_tenant(text, request));
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::host::LogBudgets;
 use super::limits::Limits;
-use super::mask::Mask;
+use super::mask::{CurrentMask, Mask};
 use crate::config::{self, CloudName, TargetName};
 use crate::egress::{self, Egress};
 use crate::openstack::{Granted, LookUps};
@@ -22,7 +22,7 @@ pub struct Grants {
     pub(super) limits: Limits,
     pub(super) breaker: Option<config::Breaker>,
     pub(super) log: LogBudgets,
-    pub(super) mask: Mask,
+    mask: CurrentMask,
     pub(super) user_data: bool,
     pub(super) egress: Egress,
     pub(super) egress_limits: config::EgressLimits,
@@ -53,7 +53,7 @@ impl Grants {
         let state = state.map(|(store, quota)| store.space(owner(), quota.into()));
         let config = json(&toml::Value::Table(target.config.clone()));
         let limits = Limits::new(target);
-        let egress = Egress::new(target, metrics.clone())?;
+        let egress = Egress::new(name, target, metrics.clone())?;
         Ok(Self {
             target: name.clone(),
             cloud: cloud.clone(),
@@ -64,7 +64,7 @@ impl Grants {
             limits,
             breaker: target.breaker,
             log: LogBudgets::new(&limits),
-            mask: Mask::new(egress.secrets()),
+            mask: CurrentMask::default(),
             user_data: target.user_data,
             egress,
             egress_limits: target.egress_limits.clone(),
@@ -76,6 +76,11 @@ impl Grants {
             },
             metrics,
         })
+    }
+
+    /// Hides the target's secrets as they are now.
+    pub(super) fn mask(&self) -> Arc<Mask> {
+        self.mask.get(&self.egress.secrets())
     }
 }
 

@@ -9,11 +9,14 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use memchr::memmem;
+
+use crate::egress::SecretVersion;
 
 /// What stands where something was hidden.
 const COVER: &str = "***";
@@ -29,6 +32,28 @@ const SHORTEST_ENCODED_BYTES: usize = 12;
 
 /// The secrets of one target, in all their forms.
 pub(super) struct Mask(Option<AhoCorasick>);
+
+/// The mask of a target, as long as its secrets are the same. It is made when a text is to be logged, not with each rotation
+/// or call: few of them have one.
+#[derive(Default)]
+pub(super) struct CurrentMask(Mutex<Option<(Vec<String>, Arc<Mask>)>>);
+
+impl CurrentMask {
+    /// The mask of these secrets.
+    pub(super) fn get(&self, secrets: &[Arc<SecretVersion>]) -> Arc<Mask> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((versions, mask)) = &*made
+            && versions.iter().eq(secrets.iter().map(|secret| secret.id()))
+        {
+            return mask.clone();
+        }
+        let versions = secrets.iter().map(|secret| secret.id().to_owned());
+        let bytes = secrets.iter().flat_map(|secret| secret.secrets());
+        let mask = Arc::new(Mask::new(bytes.map(Cow::Borrowed)));
+        *made = Some((versions.collect(), mask.clone()));
+        mask
+    }
+}
 
 impl Mask {
     /// For these secrets. Without any it finds nothing.

@@ -60,6 +60,7 @@
 mod allocator;
 mod bindings;
 pub mod config;
+pub mod credentials;
 mod exported;
 pub mod http;
 mod panic;
@@ -69,9 +70,7 @@ mod response;
 pub mod state;
 
 #[doc(inline)]
-pub use bindings::provider::vendordock::vendordata::{
-    clock, credentials, log, openstack, random, types,
-};
+pub use bindings::provider::vendordock::vendordata::{clock, log, openstack, random, types};
 
 pub use bindings::events::exports::vendordock::vendordata::event_handler::{
     Event, EventKind, Outcome,

@@ -9,8 +9,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 /// A throw-away authority. Two of them do not trust each other.
 pub struct Authority {
@@ -95,6 +96,15 @@ impl Authority {
 
     /// How a server with these names speaks TLS: HTTP/1.1 only, as Apache before FreeIPA.
     pub(crate) fn server_config(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.server_config_for(names, None)
+    }
+
+    /// The same, for clients that have to show a certificate of that authority, if one is named.
+    pub(crate) fn server_config_for(
+        &self,
+        names: &[&str],
+        clients: Option<&Self>,
+    ) -> Arc<ServerConfig> {
         let issued = self.issue(names);
         let certificate = PemObject::from_pem_slice(issued.certificate_pem.as_bytes())
             .expect("a certificate was written just now");
@@ -102,10 +112,21 @@ impl Authority {
             .expect("a key was written just now");
         // Named here, so that no test depends on what its program installed for the process.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .expect("ring has the default versions")
-            .with_no_client_auth()
+            .expect("ring has the default versions");
+        let config = match clients {
+            None => config.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                let ca = PemObject::from_pem_slice(authority.ca_pem.as_bytes())
+                    .expect("a certificate was written just now");
+                roots.add(ca).expect("it is an authority's");
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+                config.with_client_cert_verifier(verifier.build().expect("there is an authority"))
+            }
+        };
+        let mut config = config
             .with_single_cert(vec![certificate], key)
             .expect("certificate and key belong together");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

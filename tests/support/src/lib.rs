@@ -10,6 +10,7 @@
 
 mod authority;
 mod faults;
+pub mod guarded;
 pub mod ipa;
 pub mod keystone;
 pub mod openstack;
@@ -17,6 +18,7 @@ mod server;
 
 pub use authority::{Authority, Issued};
 pub use faults::Faults;
+pub use guarded::Guarded;
 pub use ipa::Ipa;
 pub use keystone::Keystone;
 pub use openstack::OpenStack;

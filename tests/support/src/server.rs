@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -31,6 +33,10 @@ pub(crate) struct Server {
     _reserved: TcpSocket,
     running: Mutex<Option<Running>>,
 }
+
+/// What the client showed in TLS, as an extension of its requests.
+#[derive(Clone)]
+pub(crate) struct ClientCertificate(pub(crate) Vec<u8>);
 
 struct Running {
     /// Closed: stop.
@@ -146,22 +152,28 @@ async fn serve(stream: TcpStream, router: Router, tls: Option<TlsAcceptor>) {
     // It only costs time.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve_http(stream, router).await,
+        None => serve_http(stream, router, None).await,
         Some(tls) => {
             // A client that does not trust us breaks off here: its error, not ours.
             if let Ok(stream) = tls.accept(stream).await {
-                serve_http(stream, router).await;
+                let shown = stream.get_ref().1.peer_certificates();
+                let shown = shown.and_then(|shown| shown.first());
+                let certificate = shown.map(|shown| ClientCertificate(shown.to_vec()));
+                serve_http(stream, router, certificate).await;
             }
         }
     }
 }
 
-async fn serve_http<S>(stream: S, router: Router)
+async fn serve_http<S>(stream: S, router: Router, certificate: Option<ClientCertificate>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(certificate) = certificate.clone() {
+            request.extensions_mut().insert(certificate);
+        }
         let answer = router.call(request);
         async move {
             let Ok(response) = answer.await;

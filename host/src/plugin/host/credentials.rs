@@ -2,11 +2,12 @@
 
 use wasmtime::component::Resource;
 
-use crate::egress::Credential;
+use crate::egress::{self, Credential};
 use crate::plugin::bindings::vendordock::vendordata::credentials::{
     CredentialError, Digest, Host, HostCredential,
 };
 use crate::plugin::call::{Call, Phase};
+use crate::telemetry::AUDIT;
 
 impl Host for Call {
     fn open(
@@ -38,18 +39,49 @@ impl HostCredential for Call {
 
     fn hmac(
         &mut self,
-        _this: Resource<Credential>,
-        _digest: Digest,
-        _data: Vec<u8>,
+        this: Resource<Credential>,
+        digest: Digest,
+        data: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, CredentialError>> {
-        Ok(Err(CredentialError::NotGranted))
+        let credential = self.table.get(&this)?;
+        let digest = match digest {
+            Digest::Sha1 => egress::Digest::Sha1,
+            Digest::Sha256 => egress::Digest::Sha256,
+            Digest::Sha512 => egress::Digest::Sha512,
+        };
+        let Some(signature) = credential.hmac(digest, &data) else {
+            tracing::warn!(
+                credential = credential.name(),
+                "the plugin asked for a signature; `hmac = true` on the credential grants that"
+            );
+            return Ok(Err(CredentialError::NotGranted));
+        };
+        Ok(Ok(signature))
     }
 
     fn reveal(
         &mut self,
-        _this: Resource<Credential>,
+        this: Resource<Credential>,
     ) -> wasmtime::Result<Result<Vec<u8>, CredentialError>> {
-        Ok(Err(CredentialError::Opaque))
+        let credential = self.table.get(&this)?;
+        let (name, version) = (credential.name(), credential.version());
+        let Some(secret) = credential.reveal() else {
+            tracing::warn!(
+                credential = name,
+                "the plugin asked to see a secret; `reveal = true` on the credential grants that"
+            );
+            return Ok(Err(CredentialError::Opaque));
+        };
+        tracing::info!(
+            target: AUDIT,
+            { request.id = self.request_id.as_deref(),
+            vendordata.cloud = %self.grants.cloud,
+            vendordata.target = %self.grants.target,
+            credential = name,
+            version },
+            "showed a secret to the plugin"
+        );
+        Ok(Ok(secret.to_vec()))
     }
 
     fn drop(&mut self, this: Resource<Credential>) -> wasmtime::Result<()> {

@@ -32,7 +32,8 @@ impl Host for Call {
             AuthScheme::Header(name) => Scheme::Header(name),
             AuthScheme::FormField(name) => Scheme::FormField(name),
             AuthScheme::Session => Scheme::Session,
-            AuthScheme::Negotiate(_) | AuthScheme::ClientCertificate => {
+            AuthScheme::ClientCertificate => Scheme::ClientCertificate,
+            AuthScheme::Negotiate(_) => {
                 let reason = "this gateway has no such scheme yet".to_owned();
                 return Ok(Err(HttpError::Credential(reason)));
             }

@@ -37,7 +37,7 @@ impl log::Host for Call {
             self.log.dropped += 1;
             return Ok(());
         }
-        let (message, fields) = line(&self.grants.mask, message, fields);
+        let (message, fields) = line(&self.grants.mask(), message, fields);
         let length = message.len() + fields.as_ref().map_or(0, String::len);
         let fields = fields.map(tracing::field::display);
         if !self.log.take(length) || !self.grants.log.take(length) {

@@ -9,12 +9,15 @@
 //! | `keep_ms` | how long the answer may be used again; not at all, unless given |
 //! | `credential` | name of a credential to send with |
 //! | `scheme` | how: the name in the WIT package, then `:` and its text: `basic:alice`, `header:x-key` |
+//! | `log_in` | where to log `alice` in with that credential, before and in the same call |
+//! | `use` | what else to do with the credential, without a request: `version`, `reveal`, or `hmac:sha256` of `data` |
+//! | `data` | bytes in hexadecimal digits |
 //!
 //! The answer is `{"status", "headers", "body"}`, or `{"error"}` with the error as Rust prints it, or
-//! `{"credential_error"}`.
+//! `{"credential_error"}`, or `{"used"}` with a text, which for bytes is in hexadecimal digits.
 
 use serde_json::{Value, json};
-use vendordock_plugin::credentials;
+use vendordock_plugin::credentials::{self, Credential, CredentialError, Digest};
 use vendordock_plugin::http::{
     self, AuthScheme, HttpError, IncomingResponse, Method, OutgoingRequest,
 };
@@ -36,6 +39,9 @@ impl Plugin for Fetch {
 
     fn provide(request: Request) -> Result<Response, Error> {
         let instance = request.instance;
+        if let Some(what) = instance.metadata_value("use") {
+            return Response::json(&used(&instance, what)?);
+        }
         let Some(request) = outgoing(&instance)? else {
             return Ok(Response::default());
         };
@@ -58,9 +64,62 @@ fn answer(instance: &Instance, request: &OutgoingRequest) -> Result<Value, Error
     };
     let scheme = scheme(instance.metadata_value("scheme").unwrap_or("bearer"))?;
     Ok(match credentials::open(name) {
-        Ok(credential) => report(http::send_with(request, &credential, &scheme)),
+        Ok(credential) => {
+            if let Some(url) = instance.metadata_value("log_in")
+                && let Err(error) = log_in(url, request, &credential)
+            {
+                return Ok(json!({ "error": format!("{error:?}") }));
+            }
+            report(http::send_with(request, &credential, &scheme))
+        }
         Err(error) => json!({ "credential_error": format!("{error:?}") }),
     })
+}
+
+/// With the headers of the request that follows.
+fn log_in(url: &str, then: &OutgoingRequest, credential: &Credential) -> Result<(), HttpError> {
+    let request = OutgoingRequest {
+        method: Method::Post,
+        url: url.to_owned(),
+        headers: then.headers.clone(),
+        body: Some(b"user=alice".to_vec()),
+        ..OutgoingRequest::default()
+    };
+    let scheme = AuthScheme::FormField("password".to_owned());
+    http::send_with(&request, credential, &scheme).map(|_answer| ())
+}
+
+fn used(instance: &Instance, what: &str) -> Result<Value, Error> {
+    let name = instance.metadata_value("credential").unwrap_or_default();
+    let data = instance.metadata_value("data").unwrap_or_default();
+    let data = bytes(data).ok_or_else(|| wrong("data"))?;
+    let used = credentials::open(name).and_then(|credential| use_it(&credential, what, &data));
+    Ok(match used {
+        Ok(text) => json!({ "used": text }),
+        Err(error) => json!({ "credential_error": format!("{error:?}") }),
+    })
+}
+
+fn use_it(credential: &Credential, what: &str, data: &[u8]) -> Result<String, CredentialError> {
+    let hmac = |digest| credential.hmac(digest, data).map(|bytes| digits(&bytes));
+    match what {
+        "version" => Ok(credential.version()),
+        "reveal" => credential.reveal().map(|bytes| digits(&bytes)),
+        "hmac:sha1" => hmac(Digest::Sha1),
+        "hmac:sha256" => hmac(Digest::Sha256),
+        "hmac:sha512" => hmac(Digest::Sha512),
+        _ => Ok(format!("no use {what}")),
+    }
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = (0..digits.len()).step_by(2);
+    let byte = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    pairs.map(byte).collect()
 }
 
 fn outgoing(instance: &Instance) -> Result<Option<OutgoingRequest>, Error> {
@@ -157,6 +216,14 @@ mod tests {
             Ok(AuthScheme::Negotiate("HTTP@ipa.example.test".to_owned()))
         );
         assert_eq!(scheme("digest:alice"), Err(wrong("scheme")));
+    }
+
+    #[test]
+    fn bytes_are_pairs_of_digits() {
+        assert_eq!(bytes("00ffa0"), Some(vec![0, 0xff, 0xa0]));
+        assert_eq!(digits(&[0, 0xff, 0xa0]), "00ffa0");
+        assert_eq!(bytes("0"), None);
+        assert_eq!(bytes("0g"), None);
     }
 
     #[test]
