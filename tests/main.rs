@@ -2,14 +2,16 @@
 //!
 //! Each test starts a gateway of its own, with a configuration that stands in the test. The services behind it
 //! are stand-ins on loopback; in `nova`, `jws` and `openstack_lookups::real`, nova, keystone and
-//! glance are the real ones.
+//! glance are the real ones, and so is cloud-init in `cloud_init`.
 
 mod bodies;
 mod breaker;
 mod cache;
 mod callers;
+mod cloud_init;
 mod clouds;
 mod commands;
+mod compose;
 mod configuration;
 mod crashes;
 mod credentials;
@@ -18,7 +20,9 @@ mod egress;
 mod egress_addresses;
 mod egress_rules;
 mod examples;
+mod explain;
 mod extra_headers;
+mod failure_policy;
 mod front_door;
 mod hostile;
 mod join;
@@ -31,6 +35,7 @@ mod listening;
 mod loading;
 mod log;
 mod metrics;
+mod moving_in;
 mod nova;
 mod openstack_lookups;
 mod overload;
@@ -49,6 +54,7 @@ mod upstreams;
 mod wasi_http;
 
 mod gateway;
+mod guest;
 mod openstack;
 mod program;
 mod upstream;

@@ -18,7 +18,7 @@ use moka::Expiry;
 use moka::future::Cache;
 
 use crate::config;
-use crate::plugin::{Answer, Error};
+use crate::plugin::{Answer, Part};
 use crate::telemetry::metrics::CacheState;
 
 /// What an entry costs beside its body: keys, counters, queues.
@@ -44,8 +44,10 @@ pub struct Question {
 /// An answer, and for whom it is.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// A JSON object, as the plugin wrote it.
+    /// What nova gets.
     pub body: Bytes,
+    /// What targets are composed of that are composed of this one.
+    pub parts: Arc<[Part]>,
     /// What the log says of it: a hit reads no request.
     pub about: Arc<About>,
     until: Instant,
@@ -63,10 +65,17 @@ pub struct About {
 }
 
 /// What ends a run without an entry. moka hands such an end to all who wait, and keeps nothing.
-enum Unkept {
+enum Unkept<E> {
     /// An answer for those who wait, and for nobody else.
     Answered(Kept),
-    Failed(Arc<Error>),
+    Failed(Arc<E>),
+}
+
+impl Kept {
+    /// How long it is still good.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
 }
 
 impl Answers {
@@ -99,12 +108,12 @@ impl Answers {
     /// # Errors
     ///
     /// Those of the run.
-    pub async fn get_or_run(
+    pub async fn get_or_run<E: Send + Sync + 'static>(
         &self,
         question: Question,
         digest: [u8; 32],
-        run: impl Future<Output = Result<(Answer, About), Error>>,
-    ) -> Result<(Kept, CacheState), Arc<Error>> {
+        run: impl Future<Output = Result<(Answer, About), E>>,
+    ) -> Result<(Kept, CacheState), Arc<E>> {
         let key = (question.generation, digest);
         let ran = AtomicBool::new(false);
         let run = async {
@@ -115,6 +124,7 @@ impl Answers {
             };
             let kept = Kept {
                 body: answer.body,
+                parts: answer.parts.into(),
                 about: about.into(),
                 until: Instant::now() + answer.ttl,
             };
@@ -152,7 +162,10 @@ impl Answers {
 }
 
 fn weight(body: &[u8], kept: &Kept) -> u32 {
-    u32::try_from(body.len() + kept.body.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
+    let parts = kept.parts.iter();
+    let parts: usize = parts.map(|part| part.name.len() + part.content.len()).sum();
+    let bytes = body.len() + kept.body.len() + parts + ENTRY_BYTES;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Each answer says how long it is good.
@@ -179,6 +192,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::plugin::Error;
 
     const DIGEST: [u8; 32] = [7; 32];
 
@@ -194,6 +208,7 @@ mod tests {
     fn answer(ttl_ms: u64) -> Answer {
         Answer {
             body: "{}".into(),
+            parts: Vec::new(),
             ttl: Duration::from_millis(ttl_ms),
             secret: false,
         }

@@ -4,6 +4,7 @@
 //! line. What concerns several values is checked once, in `Config::load`. Code that is handed a
 //! `Config` checks nothing again.
 
+mod answer;
 mod auth;
 mod breaker;
 mod cloud;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use self::answer::{Kind, Member, OnFailure, OnMemberFailure};
 pub use self::auth::{Auth, ClientCertificate, Proof, Require, Subject, TokenHash};
 pub use self::breaker::Breaker;
 pub use self::cloud::Cloud;
@@ -140,10 +142,16 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| fail(vec![Fault::whole(format!("cannot be read: {error}"))]))?;
         let document = Document::new(path, text);
-        let mut config: Self = document.read().map_err(fail)?;
+        let without_source = answer::without_source(&document);
+        let mut config: Self = document.read().map_err(|mut faults: Vec<Fault>| {
+            faults.extend(without_source.iter().cloned());
+            faults.sort_by_key(|fault| fault.line);
+            fail(faults)
+        })?;
         config.gather_clouds();
         config.resolve_paths(document.directory());
         let mut faults = config.check(&document);
+        faults.extend(without_source);
         faults.sort_by_key(|fault| fault.line);
         if faults.is_empty() {
             Ok((config, document))
@@ -213,6 +221,7 @@ impl Config {
         }
         for (name, target) in &self.targets {
             faults.extend(target.check(name, &self.clouds, document));
+            faults.extend(answer::check(name, target, &self.targets, document));
         }
         faults
     }
@@ -230,7 +239,11 @@ impl Config {
             .values()
             .filter_map(|cloud| cloud.keystone.as_ref());
         warnings.extend(accounts.flat_map(Keystone::warnings));
+        warnings.extend(answer::warnings(&self.targets));
         let calls = |target: &Target| {
+            if target.component.is_none() {
+                return 0;
+            }
             let clouds = target.clouds.as_ref().map_or(0, Vec::len);
             target.concurrent_calls.get() as usize * clouds
         };
@@ -303,7 +316,7 @@ timeout_ms = 10
         vendordock.toml:3: server.body_limit_bytes: invalid type: string "many", expected usize
         vendordock.toml:10: targets.join.timeout_ms: invalid value: integer `0`, expected a nonzero u32
         vendordock.toml:11: targets.join.egress: `https://IPA.example.test` is not how a rule is written; write `https://ipa.example.test`
-        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, handles, headers, host_call_bytes, instances, log_bytes, log_lines, memory_bytes, openstack, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
+        vendordock.toml:12: targets.join.colour: unknown key `colour`; known here: accept, breaker, ca_file, cache_max_ttl_ms, clouds, component, compose, concurrent_calls, config, cpu_time_ms, credentials, egress, egress_limits, expose, handles, headers, host_call_bytes, instances, kind, log_bytes, log_lines, memory_bytes, on_failure, openstack, resolve, response_bytes, response_depth, state, table_elements, timeout_ms, user_data, waiting_calls, wasi_http
         vendordock.toml:14: targets.static: nova keeps the name `static` for its own provider and drops what a target of that name answers
         vendordock.toml:17: targets.other: the key `component` is missing
         "#);

@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::dispatch::Failure;
 use crate::plugin::{Limit, Refusal};
 use crate::{auth, plugin, request};
 
@@ -41,6 +42,9 @@ pub enum Error {
     /// The plugin gave no answer.
     #[error("the plugin gave no answer")]
     Plugin(#[from] Arc<plugin::Error>),
+    /// There is no composed answer.
+    #[error("there is no composed answer")]
+    Composed(#[from] Arc<Failure>),
     /// The time for the request was over before there was an answer.
     #[error("the time for the request is over")]
     Deadline,
@@ -196,6 +200,30 @@ impl Error {
                 Fault::Upstream,
                 "no answer in the time that this target has (timeout_ms)",
             ),
+            Self::Composed(failure) => match &**failure {
+                Failure::Member { target, source } => {
+                    let told = source.told();
+                    Told {
+                        message: format!("target {target}: {}", told.message),
+                        ..told
+                    }
+                }
+                Failure::Part { .. } => told(
+                    StatusCode::BAD_GATEWAY,
+                    Fault::Guest,
+                    "what a plugin has for cloud-init would break a guest and is not handed on",
+                ),
+                Failure::TooLong { .. } => told(
+                    StatusCode::BAD_GATEWAY,
+                    Fault::Operator,
+                    "the composed answer is longer than this target allows (response_bytes)",
+                ),
+                Failure::Lost { .. } => told(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    Fault::Host,
+                    "the gateway failed",
+                ),
+            },
             Self::Plugin(error) => match &**error {
                 plugin::Error::Answered(refusal) => refused(refusal),
                 plugin::Error::Deadline => told(

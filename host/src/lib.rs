@@ -13,6 +13,8 @@ pub mod request;
 pub mod cache;
 pub mod dispatch;
 
+pub mod compose;
+
 pub mod egress;
 pub mod loader;
 pub mod openstack;

@@ -118,9 +118,9 @@ pub enum Error {
     },
 }
 
-/// Makes the plugin of one target ready, for each of the target's clouds. It is compiled once; what it is granted, its
-/// sessions, connections and state (in `store`) are each cloud's own. What it does there is counted in `metrics` of that
-/// cloud, and what it looks up there goes to `look_ups`.
+/// Makes the plugin of one target ready, for each of the target's clouds; of a composed target there is none. It is compiled
+/// once; what it is granted, its sessions, connections and state (in `store`) are each cloud's own. What it does there is
+/// counted in `metrics` of that cloud, and what it looks up there goes to `look_ups`.
 ///
 /// # Errors
 ///
@@ -134,16 +134,17 @@ pub async fn load(
     metrics: impl Fn(&CloudName) -> Arc<TargetMetrics>,
     look_ups: impl Fn(&CloudName) -> Option<Arc<LookUps>>,
 ) -> Vec<(CloudName, Result<Plugin, Arc<Error>>)> {
-    let component = component(engine, compiler, &target.component)
-        .await
-        .map_err(Arc::new);
+    let Some(path) = &target.component else {
+        return Vec::new();
+    };
+    let component = component(engine, compiler, path).await.map_err(Arc::new);
     let mut plugins = Vec::new();
     for cloud in target.clouds.iter().flatten() {
         let plugin = match &component {
             Ok(component) => {
                 let grants =
                     Grants::new(cloud, name, target, store, metrics(cloud), look_ups(cloud));
-                for_cloud(engine, target, component, grants)
+                for_cloud(engine, path, component, grants)
                     .await
                     .map_err(Arc::new)
             }
@@ -179,14 +180,14 @@ async fn component(engine: &Engine, compiler: &Compiler, path: &Path) -> Result<
 
 async fn for_cloud(
     engine: &Engine,
-    target: &Target,
+    path: &Path,
     component: &Component,
     grants: Result<Grants, egress::Error>,
 ) -> Result<Plugin, Error> {
     Plugin::load(engine, component, grants?)
         .await
         .map_err(|source| Error::Plugin {
-            path: target.component.clone(),
+            path: path.to_owned(),
             source,
         })
 }

@@ -32,11 +32,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field};
 
-pub use self::answer::{Error as AnswerError, check as check_answer};
+pub use self::answer::{Error as AnswerError, check_object};
 use self::bindings::VendordataProviderPre;
 pub use self::bindings::exports::vendordock::vendordata::plugin::Manifest;
 use self::bindings::vendordock::vendordata::types as wit;
-pub use self::bindings::vendordock::vendordata::types::{CacheHint, CacheScope, FieldError};
+pub use self::bindings::vendordock::vendordata::types::{
+    CacheHint, CacheScope, FieldError, Part, PartKind,
+};
 pub use self::breaker::Paused;
 use self::breaker::{Attempt, Breaker};
 use self::call::{Call, Phase, Subject};
@@ -69,8 +71,10 @@ pub struct Plugin {
 /// What a plugin answers for one request.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// A JSON object, as the plugin wrote it.
+    /// JSON of the target's kind, as the plugin wrote it.
     pub body: Bytes,
+    /// What it has for cloud-init, where a target is composed of it.
+    pub parts: Vec<Part>,
     /// How long it may be used again; zero: not at all.
     pub ttl: Duration,
     /// Whether nobody but its instance may know what it holds.
@@ -247,6 +251,7 @@ impl Plugin {
         Ok(Answer {
             secret: response.secret,
             body: response.body.into(),
+            parts: response.parts,
             ttl: match hint.scope {
                 CacheScope::None => Duration::ZERO,
                 // The wider scopes are a permission, not a duty: each instance gets an entry of its own.
@@ -272,8 +277,8 @@ impl Plugin {
     /// A response whose body may go to a guest.
     fn checked(&self, response: wit::Response) -> Result<wit::Response, Error> {
         let limits = &self.grants.limits;
-        answer::check(&response.body, limits.response_bytes, limits.response_depth)
-            .map_err(Error::Answer)?;
+        let (most_bytes, deepest) = (limits.response_bytes, limits.response_depth);
+        answer::check(&response, self.grants.kind, most_bytes, deepest).map_err(Error::Answer)?;
         Ok(response)
     }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -36,13 +36,16 @@ pub use self::peer::PeerCertificate;
 pub use self::serving::{Entrance, serve};
 use crate::auth::Caller;
 use crate::cache::Kept;
-use crate::config::Policy;
-use crate::dispatch::{Cloud, Gateway, Target};
+use crate::config::{OnFailure, Policy};
+use crate::dispatch::{Cloud, Gateway, Post, Readiness, Target};
 use crate::error::{Error, Fault, chain};
 use crate::telemetry::metrics::{CacheState, Requests, TargetMetrics};
 use crate::telemetry::{AUDIT, trace_context};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+
+/// Whose fault it is that an answer has nothing in it.
+const FAILURE: HeaderName = HeaderName::from_static("x-vendordock-failure");
 
 /// The target that novajoin's users reach at `/v1/`.
 const NOVAJOIN_TARGET: &str = "join";
@@ -187,6 +190,29 @@ impl Arrival {
         self.named(error)
     }
 
+    /// Nothing as answer, where the operator would rather have instances boot without than not at all. The log and the
+    /// numbers tell it like a failure, and nova's log has the request's id.
+    fn nothing(&self, target: &Target, span: &Span, error: &Error) -> Response {
+        let _entered = span.enter();
+        let (status, fault) = (error.status().as_u16(), error.fault());
+        let requests = &target.metrics.requests;
+        requests.failed(StatusCode::OK.as_u16(), fault, self.at.elapsed());
+        tracing::error!(
+            target: REQUESTS,
+            status = 200,
+            fault = fault.as_str(),
+            time_ms = self.elapsed_ms(),
+            "answered with nothing in place of {status}: {}",
+            chain(error)
+        );
+        let json = HeaderValue::from_static("application/json");
+        let failure = HeaderValue::from_static(fault.as_str());
+        self.named((
+            [(header::CONTENT_TYPE, json), (FAILURE, failure)],
+            target.kind.nothing(),
+        ))
+    }
+
     /// The answer to a path that leads to no cloud.
     fn no_such_path(&self, gateway: &Gateway) -> Response {
         self.refuse(&gateway.no_cloud, &self.span("", ""), &Error::NoSuchPath)
@@ -291,6 +317,7 @@ async fn answer(
         return arrival.no_such_path(gateway);
     };
     let target = cloud.targets.get(&*name);
+    let target = target.filter(|target| target.exposed);
     let requests = target.map_or(&cloud.no_target, |target| &target.metrics.requests);
     let deadline = arrival.at + target.map_or(DEFAULT_TIMEOUT, |target| target.timeout);
     // Before the body is read, and before anything is said of which targets there are.
@@ -326,9 +353,8 @@ async fn answer(
     if let Some(kept) = gateway.kept(target, &body) {
         return arrival.answer(&asked, &kept, CacheState::Hit);
     }
-    let headers = &parts.headers;
     Box::pin(new_answer(
-        gateway, arrival, &asked, target, body, headers, deadline,
+        gateway, arrival, &asked, target, &parts, body, deadline,
     ))
     .await
 }
@@ -339,21 +365,28 @@ async fn new_answer(
     arrival: &Arrival,
     asked: &Asked<'_>,
     target: &Target,
+    parts: &Parts,
     body: Bytes,
-    headers: &HeaderMap,
     deadline: Instant,
 ) -> Response {
     let span = arrival.span(asked.cloud, asked.target);
     span.record("caller", field::display(asked.caller));
-    let traceparent = trace_context::adopt(&span, headers);
-    let request_id = arrival.request_id.as_str();
-    let answer = gateway.answer(target, &body, request_id, traceparent, deadline);
+    let post = Post {
+        body,
+        request_id: arrival.request_id.as_str().into(),
+        traceparent: trace_context::adopt(&span, &parts.headers),
+        deadline,
+    };
+    let answer = gateway.answer(target, post);
     let outcome = answer.instrument(span.clone()).await;
     // A run computes without a pause. Whoever else is ready goes first, and answers of one burst leave together: a peer that
     // sleeps is woken once for them all, which on one machine costs more than a run (docs/performance.md).
     tokio::task::yield_now().await;
     match outcome {
         Ok((kept, state)) => arrival.answer(asked, &kept, state),
+        Err(error) if target.on_failure == OnFailure::Empty && error.fault() != Fault::Caller => {
+            arrival.nothing(target, &span, &error)
+        }
         Err(error) => arrival.refuse(&asked.metrics.requests, &span, &error),
     }
 }
@@ -411,16 +444,16 @@ async fn readiness(arrival: Arrival, State(gateway): State<Arc<Gateway>>) -> Res
         return arrival.named((StatusCode::SERVICE_UNAVAILABLE, stopping));
     }
     // A paused plugin needs requests to come back, so that a gateway whose plugins are all paused is still one to ask.
-    let state = |target: &Target| match &target.plugin {
-        Ok(plugin) if plugin.is_paused() => "tripped",
-        Ok(_) => "serving",
-        Err(_) => "failed",
+    let state = |cloud: &Cloud, target: &Target| match cloud.readiness(target) {
+        Readiness::Serving => "serving",
+        Readiness::Tripped => "tripped",
+        Readiness::Failed => "failed",
     };
     let mut targets = serde_json::Map::new();
     let mut clouds = serde_json::Map::new();
     for (cloud_name, cloud) in &gateway.clouds {
         let states = cloud.targets.iter();
-        let states = states.map(|(name, target)| (name.to_string(), state(target).into()));
+        let states = states.map(|(name, target)| (name.to_string(), state(cloud, target).into()));
         if cloud_name.as_str() == UNNAMED_CLOUD {
             targets.extend(states);
         } else {
@@ -432,7 +465,10 @@ async fn readiness(arrival: Arrival, State(gateway): State<Arc<Gateway>>) -> Res
     }
     let all = gateway.targets().count();
     let count = |wanted: &[&str]| {
-        let states = gateway.targets().map(|target| state(target));
+        let states = gateway.clouds.values().flat_map(|cloud| {
+            let targets = cloud.targets.values();
+            targets.map(|target| state(cloud, target))
+        });
         states.filter(|state| wanted.contains(state)).count()
     };
     let (code, status) = match count(&["serving", "tripped"]) {

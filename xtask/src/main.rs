@@ -9,6 +9,7 @@ mod apt;
 mod bench;
 mod build;
 mod cache;
+mod cloud_init;
 mod demo;
 mod fuzz;
 mod gateway;

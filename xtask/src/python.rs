@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -24,6 +24,11 @@ pub(crate) struct Environment {
 impl Environment {
     /// Its directory. Makes it first if there is none yet.
     pub(crate) fn prepare(&self) -> Result<PathBuf> {
+        self.prepare_with(|_environment| Ok(()))
+    }
+
+    /// The same, where `fill` adds what pip cannot.
+    pub(crate) fn prepare_with(&self, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         // The interpreter is part of the name, since the environment links to it and breaks when it goes.
         let python = self.python()?;
         let digest = cache::digest([self.requirements.as_bytes(), python.as_bytes()]);
@@ -45,7 +50,8 @@ impl Environment {
             let install = ["install", "--no-deps", "--progress-bar=off"];
             process::run(pip().args(install).arg("--requirement").arg(&requirements))?;
             // Says when a pin is missing.
-            process::run(pip().arg("check"))
+            process::run(pip().arg("check"))?;
+            fill(environment)
         })
     }
 

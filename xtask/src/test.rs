@@ -6,13 +6,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::plugins::languages;
-use crate::{openstack, plugins, process};
+use crate::{cloud_init, openstack, plugins, process};
 
 /// Sets up all that the checks need and runs them: format, lints, documentation, licences, tests.
 ///
 /// The first run builds what the later ones find in the user's cache: wasmtime and the rest (8 minutes on two cores), cargo-deny (3),
-/// a standard library for the plugins' target, an environment with nova, keystone and glance, the tools for plugins in Python and JavaScript (1
-/// each). A later one takes two minutes. Needs Python 3.11, and node 18 with npm; on Debian, what is missing is installed.
+/// a standard library for the plugins' target, environments with nova, keystone and glance and with cloud-init, the tools for plugins in
+/// Python and JavaScript (1 each). A later one takes two minutes. Needs Python 3.11, and node 18 with npm; on Debian, what is missing is
+/// installed.
 ///
 /// Settings: VENDORDOCK_WASM_TOOLCHAIN (see `cargo xtask plugins --help`); VENDORDOCK_ADVISORIES=skip leaves out the check against the
 /// advisory database, for machines that cannot fetch it.
@@ -64,13 +65,18 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
 }
 
 fn tests() -> Result<()> {
-    let environment = openstack::environment()?;
-    let environment = environment
-        .to_str()
-        .context("the cache's path is not text")?;
+    let environments = [openstack::environment()?, cloud_init::environment()?];
+    let [openstack, cloud_init] = &environments;
+    let text = |path: &std::path::Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.context("the cache's path is not text")
+    };
     cargo(
         &["test", "--workspace", "--locked"],
-        &[("VENDORDOCK_OPENSTACK", environment)],
+        &[
+            ("VENDORDOCK_OPENSTACK", &text(openstack)?),
+            ("VENDORDOCK_CLOUD_INIT", &text(cloud_init)?),
+        ],
     )
 }
 

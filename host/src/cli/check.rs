@@ -10,7 +10,8 @@ use anyhow::Context as _;
 
 use super::{ConfigFile, USAGE};
 use crate::config::{
-    Cloud, CloudName, Config, Document, Fault, Faults, LookUp, Service, Target, TargetName,
+    Cloud, CloudName, Config, Document, Fault, Faults, Kind, LookUp, OnFailure, OnMemberFailure,
+    Service, Target, TargetName,
 };
 use crate::egress::{self, Egress};
 use crate::error::chain;
@@ -86,6 +87,10 @@ impl Check {
             }
         }
         for (name, target) in &config.targets {
+            if !target.compose.is_empty() {
+                show_composed(name, target, &config);
+                continue;
+            }
             // What one cloud's plugin is granted, another's is too; the first tells of all.
             let first = loader::load(
                 &engine,
@@ -154,19 +159,11 @@ fn show(name: &TargetName, target: &Target, plugin: &Plugin, config: &Config) {
         "target {name}: {} {} ({})",
         manifest.name, manifest.version, manifest.description
     );
-    println!("  component {}", target.component.display());
-    for (cloud_name, cloud) in &config.clouds {
-        if !target.serves(cloud_name) {
-            continue;
-        }
-        match &target.accept {
-            Some(_) => println!(
-                "  serves cloud {cloud_name}, accepted: {}",
-                target.policy(&cloud.policy())
-            ),
-            None => println!("  serves cloud {cloud_name}"),
-        }
+    if let Some(component) = &target.component {
+        println!("  component {}", component.display());
     }
+    show_callers(target, config);
+    show_answers(target);
     println!(
         "  user data {}",
         if target.user_data {
@@ -270,6 +267,59 @@ fn show_look_ups(name: &CloudName, cloud: &Cloud, config: &Config) {
             kind.as_str(),
             ms(config.keep(kind)),
             ms(config.stale(kind))
+        );
+    }
+}
+
+/// What a target is composed of.
+fn show_composed(name: &TargetName, target: &Target, config: &Config) {
+    println!("target {name}: composed");
+    for member in &target.compose {
+        let failing = match member.on_failure {
+            OnMemberFailure::LeaveOut => "left out if it fails",
+            OnMemberFailure::Fail => "no answer without it",
+        };
+        println!("  of {}, {failing}", member.target);
+    }
+    show_callers(target, config);
+    show_answers(target);
+    println!(
+        "  timeout {} ms, answer {} bytes, kept at most {} ms",
+        target.timeout_ms, target.response_bytes, target.cache_max_ttl_ms
+    );
+    for warning in target.warnings() {
+        println!("  warning: {warning}");
+    }
+}
+
+/// Whom a target serves.
+fn show_callers(target: &Target, config: &Config) {
+    for (cloud_name, cloud) in &config.clouds {
+        if !target.serves(cloud_name) {
+            continue;
+        }
+        match &target.accept {
+            Some(_) => println!(
+                "  serves cloud {cloud_name}, accepted: {}",
+                target.policy(&cloud.policy())
+            ),
+            None => println!("  serves cloud {cloud_name}"),
+        }
+    }
+    if !target.expose {
+        println!("  nova cannot ask for it: others are composed of it");
+    }
+}
+
+/// What nova gets.
+fn show_answers(target: &Target) {
+    if target.kind == Kind::CloudInit {
+        println!("  answers with text for cloud-init");
+    }
+    if target.on_failure == OnFailure::Empty {
+        println!(
+            "  answers {} where it fails and the caller is not to blame",
+            target.kind.nothing()
         );
     }
 }

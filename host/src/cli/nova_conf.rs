@@ -56,7 +56,7 @@ fn lines(config: &Config, name: &CloudName, cloud: &Cloud, url: Option<&Url>) ->
         config
             .targets
             .iter()
-            .filter(|(_, target)| target.serves(name))
+            .filter(|(_, target)| target.expose && target.serves(name))
     };
     let targets: Vec<String> = served()
         .map(|(target, _)| format!("{target}@{base}/{path}/{target}"))

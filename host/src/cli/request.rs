@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use url::Url;
 
+use crate::compose::explain::explain;
 use crate::trust;
 
 /// Send a request as nova would, and show the answer
@@ -20,7 +21,8 @@ use crate::trust;
 #[command(after_help = "\
 Examples:
   vendordock request join --hostname web --metadata ipa_enroll=true --token \"$(openstack token issue -f value -c id)\"
-  vendordock request join --file body.json      a recorded body, as it is")]
+  vendordock request join --file body.json      a recorded body, as it is
+  vendordock request cloud-init --explain       what cloud-init in the guest would do with it")]
 pub(super) struct Request {
     /// The target's name
     target: String,
@@ -60,6 +62,9 @@ pub(super) struct Request {
     /// A file with user data
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
+    /// Tell what cloud-init in the guest would do with the answer, and what it would ignore, in place of showing it
+    #[arg(long)]
+    explain: bool,
     /// How long to wait in milliseconds; nova waits 5 seconds
     #[arg(long, default_value_t = 5_000)]
     timeout_ms: u64,
@@ -116,17 +121,31 @@ impl Request {
             .and_then(|id| id.to_str().ok())
             .unwrap_or("none")
             .to_owned();
+        let nothing = response
+            .headers()
+            .get("x-vendordock-failure")
+            .and_then(|fault| fault.to_str().ok())
+            .map(str::to_owned);
         let text = response.text().await?;
         let time = started.elapsed();
         eprintln!(
             "{status}, {:.1} ms, request id {id}",
             time.as_secs_f64() * 1_000.0
         );
+        if let Some(fault) = nothing {
+            eprintln!(
+                "with nothing in it, because of a failure (fault: {fault}): the gateway's log has the reason"
+            );
+        }
+        let failed = status.is_client_error() || status.is_server_error();
+        if self.explain && !failed {
+            print!("{}", explain(&self.target, &text));
+            return Ok(ExitCode::SUCCESS);
+        }
         match serde_json::from_str::<serde_json::Value>(&text) {
             Ok(json) => println!("{json:#}"),
             Err(_not_json) => println!("{text}"),
         }
-        let failed = status.is_client_error() || status.is_server_error();
         Ok(ExitCode::from(u8::from(failed)))
     }
 

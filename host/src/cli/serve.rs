@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::assembly::Clouds;
 use super::ConfigFile;
 use crate::config::{Config, Document, Faults, Proof};
-use crate::dispatch::Gateway;
+use crate::dispatch::{Gateway, Source};
 use crate::server::listener::{self, Socket, Terms};
 use crate::server::systemd::{self, HandedOver};
 use crate::server::tls::Tls;
@@ -142,7 +142,8 @@ async fn serve(parts: Parts) -> anyhow::Result<()> {
         });
     }
     for target in gateway.targets() {
-        if let Ok(plugin) = target.plugin.clone() {
+        if let Source::Plugin(Ok(plugin)) = &target.source {
+            let plugin = plugin.clone();
             tokio::spawn(async move { plugin.follow_secrets().await });
         }
     }

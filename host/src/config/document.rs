@@ -146,6 +146,16 @@ impl Document {
         })
     }
 
+    /// The keys of a table; nothing where no table stands there, or where the file is not TOML.
+    pub fn keys(&self, path: &[&str]) -> Option<Vec<String>> {
+        let (root, errors) = DeTable::parse_recoverable(&self.text);
+        let mut table = errors.is_empty().then(|| root.get_ref())?;
+        for name in path {
+            table = table.get(*name)?.get_ref().as_table()?;
+        }
+        Some(table.keys().map(|key| key.get_ref().to_string()).collect())
+    }
+
     fn line_at(&self, offset: usize) -> usize {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         before.iter().filter(|byte| **byte == b'\n').count() + 1

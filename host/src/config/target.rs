@@ -9,16 +9,28 @@ use serde::Deserialize;
 
 use super::network::described;
 use super::{
-    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Headers, LookUpGrant,
-    Origin, Policy, Rule, StateQuota, TargetName,
+    Breaker, Cloud, CloudName, Credential, Document, EgressLimits, Fault, Headers, Kind,
+    LookUpGrant, Member, OnFailure, Origin, Policy, Rule, StateQuota, TargetName,
 };
 
 /// One target.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The plugin: a WebAssembly component.
-    pub component: PathBuf,
+    /// The plugin: a WebAssembly component. A composed target has none.
+    pub component: Option<PathBuf>,
+    /// What its answer is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The targets of whose parts its answer is composed.
+    #[serde(default)]
+    pub compose: Vec<Member>,
+    /// Whether nova may ask for it by its name; else it is there to be composed.
+    #[serde(default = "yes")]
+    pub expose: bool,
+    /// What nova gets when there is no answer.
+    #[serde(default)]
+    pub on_failure: OnFailure,
     /// The clouds it serves. The one of `[keystone]`, which has no name, is meant when absent.
     pub clouds: Option<Vec<CloudName>>,
     /// Whose tokens are good for this target, in place of what their keystone's `accept` says.
@@ -111,7 +123,9 @@ impl Target {
     pub(crate) const MOST_INSTANCES: u32 = 100;
 
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
-        self.component = directory.join(&self.component);
+        if let Some(component) = &mut self.component {
+            *component = directory.join(&*component);
+        }
         if let Some(ca_file) = &mut self.ca_file {
             *ca_file = directory.join(&*ca_file);
         }
@@ -345,6 +359,10 @@ impl Target {
         }
         warnings
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn four_seconds() -> NonZeroU32 {

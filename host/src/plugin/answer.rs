@@ -14,6 +14,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Path, Segment, Track};
 
+use super::bindings::vendordock::vendordata::types::Response;
+use crate::compose;
+use crate::config::Kind;
 use crate::error::json_fault;
 
 /// Integers beyond this lose digits in whatever reads numbers as doubles (JavaScript, PowerShell 5, jq).
@@ -52,18 +55,53 @@ pub enum Error {
     /// What the plugin returned is no text at all.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
+    /// Something in it for cloud-init that cloud-init would drop or stop at.
+    #[error("it is nothing for cloud-init")]
+    Part(#[from] compose::Fault),
 }
 
-/// Checks an answer: one JSON object, and nothing in it that breaks a guest.
+/// Checks an answer: JSON of the target's kind, and nothing in it that breaks a guest. Parts are checked when they are
+/// composed; here, how long they are.
+pub(super) fn check(
+    response: &Response,
+    kind: Kind,
+    most_bytes: usize,
+    deepest: usize,
+) -> Result<(), Error> {
+    if response.parts.len() > compose::MOST_PARTS {
+        return Err(compose::Fault::TooMany(response.parts.len()).into());
+    }
+    let parts = response.parts.iter();
+    let parts_length: usize = parts.map(|part| part.name.len() + part.content.len()).sum();
+    let length = response.body.len() + parts_length;
+    if length > most_bytes {
+        let limit = most_bytes;
+        return Err(Error::TooLong { length, limit });
+    }
+    match kind {
+        Kind::CloudInit if !response.body.trim_start().starts_with('{') => {
+            check_text_or_null(&response.body)
+        }
+        Kind::Object | Kind::CloudInit => check_object(&response.body, deepest),
+    }
+}
+
+fn check_text_or_null(body: &str) -> Result<(), Error> {
+    let text = serde_json::from_str::<Option<Cow<str>>>(body);
+    let text = text.and_then(|text| no_nul(text.as_deref().unwrap_or_default()));
+    text.map_err(|error| {
+        let at = format!("{:?}", "");
+        let fault = json_fault(&error);
+        Error::Json { at, fault }
+    })
+}
+
+/// Checks that a text is one JSON object, and that nothing in it breaks a guest.
 ///
 /// # Errors
 ///
 /// The first thing in it that would.
-pub fn check(body: &str, most_bytes: usize, deepest: usize) -> Result<(), Error> {
-    if body.len() > most_bytes {
-        let (length, limit) = (body.len(), most_bytes);
-        return Err(Error::TooLong { length, limit });
-    }
+pub fn check_object(body: &str, deepest: usize) -> Result<(), Error> {
     let too_deep = Cell::new(false);
     let value = Value {
         depth: 0,
@@ -208,6 +246,7 @@ impl<'de> Visitor<'de> for Value<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::{Part, PartKind};
 
     const DEEPEST: usize = 32;
 
@@ -224,7 +263,7 @@ mod tests {
             r#"{"a": "\u0001\n", "A": 1}"#,
             &nested(DEEPEST),
         ] {
-            assert!(check(body, 1_000, DEEPEST).is_ok(), "{body}");
+            assert!(check_object(body, DEEPEST).is_ok(), "{body}");
         }
     }
 
@@ -263,34 +302,80 @@ mod tests {
             "{}\0",
             &"[".repeat(100_000),
         ] {
-            assert!(check(body, 1 << 20, DEEPEST).is_err(), "{body}");
+            assert!(check_object(body, DEEPEST).is_err(), "{body}");
         }
     }
 
     #[test]
-    fn length_and_depth_are_the_targets() {
+    fn depth_is_the_targets() {
+        for deepest in [1, 3, 100] {
+            assert!(check_object(&nested(deepest), deepest).is_ok());
+            let deeper = check_object(&nested(deepest + 1), deepest);
+            assert!(matches!(deeper, Err(Error::TooDeep { limit, .. }) if limit == deepest));
+        }
+        let list = format!("{{\"a\": {}{}}}", "[".repeat(32), "]".repeat(32));
         assert!(matches!(
-            check("{\"a\":1}", 6, DEEPEST),
+            check_object(&list, DEEPEST),
+            Err(Error::TooDeep { .. })
+        ));
+    }
+
+    fn response(body: &str) -> Response {
+        Response {
+            body: body.to_owned(),
+            parts: Vec::new(),
+            secret: false,
+            cache: None,
+            extra: None,
+        }
+    }
+
+    #[test]
+    fn body_and_parts_together_are_as_long_as_allowed() {
+        let mut response = response("{\"a\":1}");
+        let check = |response: &Response, limit| check(response, Kind::Object, limit, DEEPEST);
+        assert!(check(&response, 7).is_ok());
+        assert!(matches!(
+            check(&response, 6),
             Err(Error::TooLong {
                 length: 7,
                 limit: 6
             })
         ));
-        for deepest in [1, 3, 100] {
-            assert!(check(&nested(deepest), 1_000, deepest).is_ok());
-            let deeper = check(&nested(deepest + 1), 1_000, deepest);
-            assert!(matches!(deeper, Err(Error::TooDeep { limit, .. }) if limit == deepest));
+
+        response.parts.push(Part {
+            name: "n".to_owned(),
+            kind: PartKind::Script,
+            content: "#!".to_owned(),
+        });
+        assert!(check(&response, 10).is_ok());
+        assert!(check(&response, 9).is_err());
+    }
+
+    #[test]
+    fn a_text_or_nothing_is_an_answer_where_cloud_init_is_the_guest() {
+        let check = |body: &str, kind| check(&response(body), kind, 1_000, DEEPEST);
+        for body in ["\"#!/bin/sh\"", " null", "{}", "{\"cloud-init\": null}"] {
+            assert!(check(body, Kind::CloudInit).is_ok(), "{body}");
         }
-        let list = format!("{{\"a\": {}{}}}", "[".repeat(32), "]".repeat(32));
-        assert!(matches!(
-            check(&list, 1_000, DEEPEST),
-            Err(Error::TooDeep { .. })
-        ));
+        for body in [
+            "[]",
+            "1",
+            "true",
+            "\"\\ud800\"",
+            "\"\\u0000\"",
+            "\"a\" 1",
+            "",
+            &nested(DEEPEST + 1),
+        ] {
+            assert!(check(body, Kind::CloudInit).is_err(), "{body}");
+        }
+        assert!(check("\"#!/bin/sh\"", Kind::Object).is_err());
     }
 
     #[test]
     fn a_fault_is_told_with_its_place_and_without_what_stands_there() {
-        let told = |body: &str| match check(body, 1_000, 3) {
+        let told = |body: &str| match check_object(body, 3) {
             Ok(()) => "nothing".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -300,5 +385,8 @@ mod tests {
         insta::assert_snapshot!(told(r#"{"a": hunter2}"#), @r#"at "/a" it is not JSON that every guest reads: expected value at line 1 column 7"#);
         insta::assert_snapshot!(told(r#"{"a": {"b": {"c": {}}}}"#), @r#"at "/a/b/c" it is nested deeper than the target's response_depth allows, 3"#);
         insta::assert_snapshot!(told(r#"{"a\n": "\u0000"}"#), @r#"at "/a\n" it is not JSON that every guest reads: a NUL in a text at line 1 column 16"#);
+
+        let text = check(&response("[\"hunter2\"]"), Kind::CloudInit, 1_000, 3);
+        insta::assert_snapshot!(text.expect_err("a list"), @"");
     }
 }

@@ -238,8 +238,8 @@ fn try_transact<T>(
     run: impl FnOnce(&mut Tables<'_>) -> Result<T, StorageError>,
 ) -> Result<T, redb::Error> {
     let mut transaction = database.begin_write()?;
-    // After one phase, a damaged last commit would be taken for one that a crash had cut short, and the state before it,
-    // which had been told nobody for some time, for the true one.
+    // After one phase, damage to the last commit would look like a crash in the middle of it, and the state before it,
+    // which others had been told was over, would be taken for the true one.
     transaction.set_two_phase_commit(true);
     let (done, changed) = {
         let limit_bytes = shared.limit_bytes;

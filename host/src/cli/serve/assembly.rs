@@ -10,7 +10,7 @@ use crate::auth::{Account, Auth};
 use crate::cache::Answers;
 use crate::cli::{caller_faults, compiler};
 use crate::config::{CloudName, Config, Document, Faults, Policy, Target as Granting};
-use crate::dispatch::{Cloud, Gateway, Target};
+use crate::dispatch::{Cloud, Gateway, Source, Target};
 use crate::error::chain;
 use crate::loader;
 use crate::openstack::LookUps;
@@ -154,9 +154,27 @@ pub(super) async fn gateway(
             .await
             .with_context(|| format!("loading target {name}"))?;
         let time_ms = took.as_secs_f64() * 1_000.0;
-        for (cloud_name, plugin) in plugins {
-            match &plugin {
-                Ok(plugin) => tracing::info!(
+        let sources: Vec<(CloudName, Source)> = if target.compose.is_empty() {
+            let plugins = plugins.into_iter();
+            plugins
+                .map(|(cloud, plugin)| (cloud, Source::Plugin(plugin.map(Arc::new))))
+                .collect()
+        } else {
+            let clouds = target.clouds.iter().flatten();
+            clouds
+                .map(|cloud| (cloud.clone(), Source::Composed(target.compose.clone())))
+                .collect()
+        };
+        let is_member = config.targets.values().any(|other| other.composes(name));
+        for (cloud_name, source) in sources {
+            match &source {
+                Source::Composed(members) => tracing::info!(
+                    vendordata.target = %name,
+                    vendordata.cloud = %cloud_name,
+                    members = members.len(),
+                    "composed"
+                ),
+                Source::Plugin(Ok(plugin)) => tracing::info!(
                     vendordata.target = %name,
                     vendordata.cloud = %cloud_name,
                     plugin = plugin.manifest().name,
@@ -164,7 +182,7 @@ pub(super) async fn gateway(
                     time_ms,
                     "loaded"
                 ),
-                Err(error) => tracing::error!(
+                Source::Plugin(Err(error)) => tracing::error!(
                     vendordata.target = %name,
                     vendordata.cloud = %cloud_name,
                     "not serving this target: {}",
@@ -176,11 +194,17 @@ pub(super) async fn gateway(
             };
             let target = Target {
                 name: name.clone(),
+                cloud: cloud_name.clone(),
+                exposed: target.expose,
+                kind: target.kind,
+                response_bytes: target.response_bytes,
+                is_member,
+                on_failure: target.on_failure,
                 accept: target.policy(&cloud.accept),
                 generation: generations.next().unwrap_or_default(),
                 timeout: Duration::from_millis(target.timeout_ms.get().into()),
                 cache_max_ttl: Duration::from_millis(target.cache_max_ttl_ms.into()),
-                plugin: plugin.map(Arc::new),
+                source,
                 metrics: metrics.target(cloud_name.as_str(), name.as_str()),
             };
             cloud.targets.insert(name.clone(), Arc::new(target));

@@ -35,6 +35,8 @@ pub struct TargetMetrics {
     egress_duration: Histogram,
     state: [Counter; StateOutcome::ALL.len()],
     secrets: Counter,
+    /// By member: a look-up there costs less than the line in the log.
+    left_out: Family<OfMember, Counter>,
 }
 
 /// How requests end.
@@ -77,6 +79,7 @@ pub(super) struct Series {
     egress_duration: Family<OfTarget, Histogram>,
     state: Family<OfState, Counter>,
     secrets: Family<OfTarget, Counter>,
+    left_out: Family<OfMember, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,6 +117,13 @@ struct OfEgress {
     #[prometheus(flatten)]
     of: OfTarget,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMember {
+    #[prometheus(flatten)]
+    of: OfTarget,
+    member: String,
 }
 
 impl TargetMetrics {
@@ -177,6 +187,12 @@ impl TargetMetrics {
     /// An operation of the plugin on its state has ended.
     pub fn state(&self, outcome: StateOutcome) {
         self.state[outcome as usize].inc();
+    }
+
+    /// An answer was composed without one of those that it is composed of.
+    pub fn left_out(&self, member: &str) {
+        let (of, member) = (self.requests.of.clone(), member.to_owned());
+        self.left_out.get_or_create(&OfMember { of, member }).inc();
     }
 
     /// A secret was made for an instance, and the log says which.
@@ -244,6 +260,7 @@ impl Series {
             egress_duration: self.egress_duration.get_or_create_owned(&of),
             state: StateOutcome::ALL.map(state),
             secrets: self.secrets.get_or_create_owned(&of),
+            left_out: self.left_out.clone(),
         }
     }
 
@@ -351,6 +368,11 @@ impl Series {
             "secrets_issued",
             "Secrets made for instances; each has its line in the log",
             self.secrets.clone(),
+        );
+        registry.register(
+            "members_left_out",
+            "Answers of a composed target that went out without one of its members, which had failed",
+            self.left_out.clone(),
         );
     }
 }
