@@ -106,11 +106,11 @@ async fn members_are_asked_in_parallel() {
         auth.require = "none"
         [targets.one]
         component = "proxy.wasm"
-        egress = ["{one}"]
+        egress = [{{ to = "{one}", networks = ["127.0.0.0/8"] }}]
         config.url = "{one}/"
         [targets.other]
         component = "proxy.wasm"
-        egress = ["{other}"]
+        egress = [{{ to = "{other}", networks = ["127.0.0.0/8"] }}]
         config.url = "{other}/"
         [targets.cloud-init]
         kind = "cloud-init"
@@ -194,6 +194,43 @@ async fn a_member_that_fails_is_left_out_and_asked_again_or_fails_the_whole() {
         ),
         (json!("serving"), json!("failed"))
     );
+}
+
+#[tokio::test]
+async fn a_member_that_is_not_called_for_a_while_is_left_out_or_fails_the_whole() {
+    let gateway = Gateway::start(
+        r##"
+        auth.require = "none"
+        [targets.trap]
+        component = "trap.wasm"
+        breaker = { faults = 1, pause_ms = 60000 }
+        [targets.site]
+        component = "parts.wasm"
+        config.parts = [{ name = "a", kind = "script", content = "#!/bin/sh\n" }]
+        [targets.cloud-init]
+        kind = "cloud-init"
+        compose = ["trap", "site"]
+        [targets.strict]
+        kind = "cloud-init"
+        compose = [{ target = "trap", on_failure = "fail" }, "site"]
+        "##,
+    )
+    .await;
+    let body = instance(json!({}));
+
+    let before = gateway.get("/readyz").await;
+    // The first of them is the fault.
+    let strict = gateway.ask("strict", &body).await;
+    let paused = gateway.ask("strict", &body).await;
+    let without = gateway.ask("cloud-init", &body).await;
+    let after = gateway.get("/readyz").await;
+
+    assert_eq!(strict.status, 500, "{strict}");
+    insta::assert_snapshot!(paused, @r#"503 {"error":{"code":503,"message":"target trap: the plugin failed again and again, and is not called for a while","title":"Service Unavailable"}}"#);
+    assert!(!paused.header("retry-after").is_empty());
+    assert_eq!(names(&without), ["vendordock-0201-site-a"]);
+    assert_eq!(before.at("/targets/strict"), json!("serving"));
+    insta::assert_snapshot!(after, @r#"200 {"status":"degraded","targets":{"cloud-init":"serving","site":"serving","strict":"tripped","trap":"tripped"}}"#);
 }
 
 #[tokio::test]
@@ -397,11 +434,11 @@ async fn each_member_sees_user_data_by_its_own_grant_only() {
         [targets.with]
         component = "proxy.wasm"
         user_data = true
-        egress = ["{with}"]
+        egress = [{{ to = "{with}", networks = ["127.0.0.0/8"] }}]
         config.url = "{with}/"
         [targets.without]
         component = "proxy.wasm"
-        egress = ["{without}"]
+        egress = [{{ to = "{without}", networks = ["127.0.0.0/8"] }}]
         config.url = "{without}/"
         [targets.cloud-init]
         kind = "cloud-init"

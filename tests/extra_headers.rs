@@ -227,9 +227,10 @@ async fn check_tells_them_by_name_with_the_credentials_and_what_each_may_be_used
         .lines()
         .skip_while(|line| !line.contains("may call"))
         .collect();
-    insta::assert_snapshot!(target.join("\n"), @"
-      may call FRONT
-      may call OPEN
+    insta::assert_snapshot!(target.join("\n"), @r#"
+      may call { to = "FRONT", networks = ["127.0.0.0/8"] }, sending 1048576 bytes, receiving 1048576, connecting within 2000 ms
+      may call { to = "OPEN", networks = ["127.0.0.0/8"] }, sending 1048576 bytes, receiving 1048576, connecting within 2000 ms
+      one call: at most 32 requests, 8 at once, 8388608 bytes sent, 8388608 received; wasi:http withheld
       may use credential api from key: signs what the plugin likes (hmac); shown to the plugin (reveal)
       may use credential front from $OTHER_CF_ACCESS_CLIENT_ID: sent to FRONT by basic:alice, session; signs what the plugin likes (hmac)
       may use credential key from key: sent to FRONT by any scheme
@@ -237,7 +238,7 @@ async fn check_tells_them_by_name_with_the_credentials_and_what_each_may_be_used
       requests to FRONT get the header Cf-Access-Client-Id from $FRONT_HEADER_CF_ACCESS_CLIENT_ID
       warning: the header `cf-access-client-secret` comes from front-secret, and the environment variable FRONT_HEADER_CF_ACCESS_CLIENT_SECRET is not used
     vendordock.toml: all well
-    ");
+    "#);
 }
 
 #[test]

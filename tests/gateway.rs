@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
@@ -14,6 +15,9 @@ use tokio::net::TcpStream;
 use crate::program::{Directory, Lines, PATIENCE};
 
 const SERVE: [&str; 3] = ["serve", "--config", "vendordock.toml"];
+
+/// How long a gateway may take to start: it compiles its plugins, and a large one takes long in a program that was not optimised.
+const STARTING: Duration = Duration::from_secs(600);
 
 /// A running gateway, until it is dropped.
 pub(crate) struct Gateway {
@@ -96,7 +100,7 @@ impl Gateway {
         directory: Directory,
         (child, stdout, stderr): (Child, Lines, Lines),
     ) -> Self {
-        let line = stdout.find(|_first| true).await;
+        let line = stdout.find_within(STARTING, |_first| true).await;
         let address = line
             .as_deref()
             .and_then(|line| line.strip_prefix("listening on http"))

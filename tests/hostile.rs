@@ -10,11 +10,14 @@ mod rows;
 mod slow_to_compile;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use reqwest::Method;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use self::memory::resident_bytes;
 use self::neighbour::Neighbour;
@@ -22,8 +25,12 @@ use self::rows::{NOT_LOADED, Row, rows};
 use crate::gateway::{Answer, Gateway, instance};
 use crate::program::{Directory, PATIENCE};
 
-/// Requests that a row keeps under way.
-const ATTACKERS: usize = 4;
+/// How often each attacker asks a plugin that is done at once: what is measured is the plugin, not how many requests the gateway
+/// takes.
+const PACE: Duration = Duration::from_millis(10);
+
+/// Measurements of a row. A machine that has other things to do can spoil one; a gateway that is held up spoils each.
+const TRIES: usize = 5;
 
 /// Requests of the neighbour that a measurement consists of.
 const SAMPLES: usize = 200;
@@ -31,6 +38,9 @@ const SAMPLES: usize = 200;
 /// What the slots of the pool keep between calls: each a mebibyte of memory, and less of stack and tables. The rest is the
 /// allocator's. A row that leaves one call's memory behind, which is 64 MiB, is found.
 const KEPT_BYTES: u64 = 48 << 20;
+
+/// Held by whoever measures: two that do so beside each other would measure each other.
+static MEASURING: Mutex<()> = Mutex::const_new(());
 
 /// Files for the rows that are no plugins, and the secret of one that is.
 fn directory() -> Directory {
@@ -81,7 +91,7 @@ async fn gateway(directory: Directory, upstream: &str, rows: &[Row]) -> Gateway 
 }
 
 impl Row {
-    /// Asks without a pause, until the neighbour has been measured. Returns all answers.
+    /// Asks until the neighbour has been measured. Returns all answers.
     async fn attack(
         &self,
         gateway: &Gateway,
@@ -89,7 +99,7 @@ impl Row {
         neighbour: &Neighbour,
     ) -> Vec<Answer> {
         let mut attackers = JoinSet::new();
-        for number in 0..ATTACKERS {
+        for number in 0..self.at_once {
             // Equal requests would share one run.
             let mut metadata = self.metadata.clone();
             metadata["attacker"] = json!(number.to_string());
@@ -100,7 +110,10 @@ impl Row {
             let done = neighbour.done();
             attackers.spawn(async move {
                 let mut answers = Vec::new();
+                let mut pace = tokio::time::interval(PACE);
+                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 while answers.is_empty() || !done() {
+                    pace.tick().await;
                     let again = request.try_clone().expect("its body is there");
                     answers.push(Answer::to(again).await);
                 }
@@ -122,18 +135,24 @@ impl Row {
 
 #[tokio::test]
 async fn each_hostile_plugin_gets_its_answer_and_costs_nobody_else_anything() {
+    let _alone = MEASURING.lock().await;
     let rows = rows();
     let upstream = bad_upstream::start();
     let gateway = gateway(directory(), &upstream, &rows).await;
     let secret = instance(json!({"do": r#"[["set", "secret", "of another target"]]"#}));
     assert_eq!(gateway.ask("another", &secret).await.status, 200);
+    // What an allocator once needed, it keeps in part; the longest answers of upstreams take most.
+    let longest = rows.iter().find(|row| row.name == "gibibyte-upstream");
+    let neighbour = Neighbour::start(&gateway, SAMPLES);
+    let longest = longest.expect("it is there");
+    longest.attack(&gateway, &upstream, &neighbour).await;
+    neighbour.measured().await;
     let before = resident_bytes(&gateway);
     let (mut broken, mut logged) = (Vec::new(), Vec::new());
 
     for row in &rows {
         let mut slow = Vec::new();
-        // A machine that has other things to do can spoil a measurement; a gateway that is held up spoils each.
-        while slow.len() < 3 {
+        while slow.len() < TRIES {
             let alone = Neighbour::alone(&gateway).await;
             let neighbour = Neighbour::start(&gateway, SAMPLES);
             let answers = row.attack(&gateway, &upstream, &neighbour).await;
@@ -148,9 +167,14 @@ async fn each_hostile_plugin_gets_its_answer_and_costs_nobody_else_anything() {
             if attacked <= neighbour::bound(alone) {
                 break;
             }
+            // The machine may have become busier.
+            let alone = alone.max(Neighbour::alone(&gateway).await);
+            if attacked <= neighbour::bound(alone) {
+                break;
+            }
             slow.push((alone, attacked));
         }
-        if slow.len() == 3 {
+        if slow.len() == TRIES {
             broken.push(format!("{}: p99 alone and attacked {slow:?}", row.name));
         }
         assert_eq!(gateway.get("/healthz").await.status, 200);
@@ -199,6 +223,7 @@ async fn a_plugin_that_takes_long_to_compile_is_given_up_and_the_others_serve() 
 
 #[tokio::test]
 async fn a_thousand_calls_that_never_end_hold_up_nobody_else() {
+    let _alone = MEASURING.lock().await;
     // Each has a connection, here and there.
     let files = Rlimit {
         current: Some(4096),

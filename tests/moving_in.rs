@@ -12,7 +12,7 @@ fn proxy(upstream: &Upstream, more: &str) -> String {
         auth.require = "none"
         [targets.pollinate]
         component = "proxy.wasm"
-        egress = ["{url}"]
+        egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
         config = {{ url = "{url}/pollinate?cell=1" {more} }}
         "##,
         url = upstream.url()
@@ -112,7 +112,7 @@ async fn the_service_gets_a_credential_where_one_is_configured() {
             auth.require = "none"
             [targets.pollinate]
             component = "proxy.wasm"
-            egress = ["{url}"]
+            egress = [{{ to = "{url}", networks = ["127.0.0.0/8"] }}]
             credentials.service = {{ secret = {{ file = "key" }}, origins = ["{url}"] }}
             [targets.pollinate.config]
             url = "{url}/"

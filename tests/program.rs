@@ -219,10 +219,19 @@ impl Lines {
 
     /// The first line that is it, once it is there. None when the program ends without.
     pub(crate) async fn find(&self, is_it: impl Fn(&str) -> bool) -> Option<String> {
+        self.find_within(PATIENCE, is_it).await
+    }
+
+    /// The same for what may take longer.
+    pub(crate) async fn find_within(
+        &self,
+        patience: Duration,
+        is_it: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         let mut receiver = self.0.clone();
         let found = |lines: &Vec<String>| lines.iter().find(|line| is_it(line)).cloned();
         let waiting = receiver.wait_for(|lines| found(lines).is_some());
-        let Ok(ended_or_found) = tokio::time::timeout(PATIENCE, waiting).await else {
+        let Ok(ended_or_found) = tokio::time::timeout(patience, waiting).await else {
             panic!("no such line was written in time:\n{}", self.text());
         };
         found(&*ended_or_found.ok()?)

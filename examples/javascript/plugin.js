@@ -41,6 +41,8 @@ export const provider = {
       return factsFor(facts.settings(config.all()), instance);
     } catch (error) {
       if (error instanceof Refused) throw { tag: error.tag, val: error.val };
+      // For the gateway's log, which has otherwise the stack of the generated code only.
+      console.error(`${error}\n${error.stack}`);
       throw error;
     }
   },

@@ -33,15 +33,17 @@ fn answer(mut stream: TcpStream) -> Result<()> {
             "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")?;
+    // How long the answer is, it does not say.
+    stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
     if request[..length].starts_with(b"GET /drip ") {
         loop {
             stream.write_all(b"x")?;
             std::thread::sleep(DRIP);
         }
     }
-    let block = [b'x'; 64 << 10];
-    loop {
+    let block = vec![b'x'; 1 << 20];
+    for _ in 0..1024 {
         stream.write_all(&block)?;
     }
+    Ok(())
 }

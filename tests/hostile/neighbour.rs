@@ -24,8 +24,8 @@ pub(super) struct Neighbour {
 }
 
 /// What the 99th percentile may be under attack when it is this without: twice as much, and a little that is the
-/// machine's. A worker that runs a plugin looks up at each tick of the engine's clock (10 ms), and the test itself takes
-/// one of the two processors away.
+/// machine's. Alone it is a millisecond, which is less than the kernel gives a thread at a time, and the test itself needs
+/// one of the two processors. A plugin that is not interrupted holds it up until its own deadline.
 pub(super) fn bound(alone: Duration) -> Duration {
     2 * alone + Duration::from_millis(10)
 }

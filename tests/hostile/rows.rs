@@ -12,6 +12,8 @@ pub(super) struct Row {
     pub(super) plugin: &'static str,
     /// The rest of the target's table.
     pub(super) grants: &'static str,
+    /// How many ask at the same time.
+    pub(super) at_once: u32,
     /// What the request has as metadata.
     pub(super) metadata: Value,
     /// What nova gets.
@@ -77,6 +79,7 @@ fn row(name: &'static str, plugin: &'static str, answer: &'static str, log: &'st
         target: name,
         plugin,
         grants: "",
+        at_once: 4,
         metadata: json!({}),
         answer,
         log,
@@ -178,14 +181,14 @@ fn answers() -> Vec<Row> {
         refused(
             "deep-answer",
             "hostile/deep-answer.wasm",
-            "nested deeper than 32",
+            "nested deeper than the target's response_depth allows, 32",
         ),
         refused("invalid-utf8", "hostile/invalid-utf8.wasm", "utf-8"),
         refused("surrogate-bytes", "hostile/surrogate-bytes.wasm", "utf-8"),
         refused(
             "lone-surrogate",
             "hostile/lone-surrogate.wasm",
-            "lone leading surrogate",
+            "hex escape",
         ),
         refused(
             "duplicate-members",
@@ -207,6 +210,7 @@ fn floods() -> Vec<Row> {
     vec![
         Row {
             grants: LONG,
+            at_once: 1,
             ..row("log-flood", "hostile/log-flood.wasm", "200 {}", "answered")
         },
         row(
@@ -406,16 +410,33 @@ fn egress() -> Vec<Row> {
             json!({"url": "http://upstream/redirect", "max_redirects": "5"}),
             r#"200 {"error":"HttpError::Denied(\"http://169.254.169.254 is not granted to this target\")"}"#,
         ),
+        Row {
+            grants: r#"
+                wasi_http = true
+                egress = [{ to = "http://127.0.0.1:9", networks = ["127.0.0.0/8"] }]
+            "#,
+            metadata: json!({"scheme": "http", "authority": "127.0.0.1:9", "path": "/", "count": "1000"}),
+            ..row(
+                "thousand-requests-at-once",
+                "wasi-fetch.wasm",
+                exceeded!("handles"),
+                "(handles = 1000)",
+            )
+        },
         asks(
             "dripping-upstream",
             json!({"url": "http://upstream/drip", "timeout_ms": "200"}),
             r#"200 {"error":"HttpError::Timeout"}"#,
         ),
-        asks(
-            "gibibyte-upstream",
-            json!({"url": "http://upstream/gibibyte"}),
-            r#"200 {"error":"HttpError::ResponseTooLarge(1048576)"}"#,
-        ),
+        Row {
+            // To send that much takes the test itself a processor.
+            at_once: 1,
+            ..asks(
+                "gibibyte-upstream",
+                json!({"url": "http://upstream/gibibyte"}),
+                r#"200 {"error":"HttpError::ResponseTooLarge(1048576)"}"#,
+            )
+        },
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::plugins::languages;
 use crate::{cloud_init, openstack, plugins, process};
@@ -18,17 +18,21 @@ use crate::{cloud_init, openstack, plugins, process};
 /// Settings: VENDORDOCK_WASM_TOOLCHAIN (see `cargo xtask plugins --help`); VENDORDOCK_ADVISORIES=skip leaves out the check against the
 /// advisory database, for machines that cannot fetch it.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Run this check alone, or these: format, plugins, languages, lints, documentation, licences, tests.
+    #[arg(long, value_name = "CHECK")]
+    only: Vec<String>,
+}
 
 /// A check's name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-pub(crate) fn run(_args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let steps: [Step; 7] = [
         ("format", || cargo(&["fmt", "--all", "--check"], &[])),
         ("plugins", || plugins::build(&[]).map(drop)),
-        ("plugins in other languages", languages::build_and_test),
+        ("languages", languages::build_and_test),
         ("lints", || {
             cargo(
                 &[
@@ -49,9 +53,19 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
                 &[("RUSTDOCFLAGS", "-D warnings")],
             )
         }),
-        ("licences, sources, advisories", deny),
+        ("licences", deny),
         ("tests", tests),
     ];
+    let known = |only: &String| steps.iter().any(|(name, _)| name == only);
+    if let Some(unknown) = args.only.iter().find(|only| !known(only)) {
+        let names: Vec<&str> = steps.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "there is no check `{unknown}`; there are {}",
+            names.join(", ")
+        );
+    }
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let steps: Vec<Step> = steps.into_iter().filter(|(name, _)| wanted(name)).collect();
     for (number, (name, step)) in (1..).zip(&steps) {
         eprintln!(
             "\n[{number}/{}] {name}, {} s so far",

@@ -387,6 +387,6 @@ mod tests {
         insta::assert_snapshot!(told(r#"{"a\n": "\u0000"}"#), @r#"at "/a\n" it is not JSON that every guest reads: a NUL in a text at line 1 column 16"#);
 
         let text = check(&response("[\"hunter2\"]"), Kind::CloudInit, 1_000, 3);
-        insta::assert_snapshot!(text.expect_err("a list"), @"");
+        insta::assert_snapshot!(text.expect_err("a list"), @r#"at "" it is not JSON that every guest reads: invalid type: sequence, expected a string at line 1 column 0"#);
     }
 }

@@ -24,6 +24,12 @@ const COVER: &str = "***";
 /// In base64, and as one line of many, a shorter piece of a secret would be found everywhere.
 const SHORTEST_PIECE_BYTES: usize = 8;
 
+/// A longer one is taken apart.
+const LONGEST_PIECE_BYTES: usize = 256;
+
+/// What comes after is not looked for: not more than this is shown of what a plugin printed.
+const LONGEST_SECRET_BYTES: usize = 16 * 1024;
+
 /// Words of a tenant's that are shorter are nobody's secret, and stand in every text.
 const SHORTEST_WORD_BYTES: usize = 4;
 
@@ -60,9 +66,10 @@ impl Mask {
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = Cow<'a, [u8]>>) -> Self {
         let mut patterns = Vec::new();
         for secret in secrets {
+            let secret = &secret[..secret.len().min(LONGEST_SECRET_BYTES)];
             let lines = secret.split(|byte| matches!(byte, b'\n' | b'\r'));
-            let pieces = lines.filter(|line| line.len() >= SHORTEST_PIECE_BYTES);
-            for piece in pieces.chain([&*secret]) {
+            let lines = lines.filter(|line| line.len() >= SHORTEST_PIECE_BYTES);
+            for piece in lines.chain([secret]).flat_map(pieces) {
                 patterns.extend(forms(piece));
             }
         }
@@ -147,6 +154,12 @@ pub(super) fn find_words<'a>(
     words(text)
         .filter(|word| is_known(&text[word.clone()]))
         .collect()
+}
+
+/// A secret as it is, or a long one in equal pieces: what an automaton costs grows faster than its patterns.
+fn pieces(secret: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let count = secret.len().div_ceil(LONGEST_PIECE_BYTES).max(1);
+    secret.chunks(secret.len().div_ceil(count).max(1))
 }
 
 /// Letters and digits that stand together, but for those of an escape: `\n` in a text that was printed with quotes.
@@ -278,6 +291,23 @@ mod tests {
         assert_eq!(mask(&[]).covered("all of it".to_owned()), "all of it");
         assert_eq!(mask(&[""]).covered("all of it".to_owned()), "all of it");
         assert_eq!(format!("{key:?}"), "Mask");
+    }
+
+    #[test]
+    fn a_long_secret_is_found_whole_wherever_it_begins() {
+        use std::fmt::Write as _;
+        let mut secret = String::new();
+        for number in 0_u32..4_000 {
+            let _ = write!(secret, "{:x}", number.wrapping_mul(2_654_435_761));
+        }
+        let mask = mask(&[&secret, &secret[..1_000].repeat(20)]);
+        let seen = &secret[..LONGEST_SECRET_BYTES];
+
+        let covered = mask.covered(format!("before {seen} after"));
+        assert_eq!(covered, "before *** after");
+        let encoded = BASE64_STANDARD.encode(format!("a{seen}"));
+        let left = mask.covered(encoded).replace(COVER, "").len();
+        assert!(left < 3 * LONGEST_SECRET_BYTES / 128, "{left}");
     }
 
     #[test]

@@ -29,7 +29,12 @@ export const provider = {
   provide(request) {
     const { how = 'work' } = Object.fromEntries(request.instance.metadata);
     if (how.startsWith('error:')) throw errors[how.slice('error:'.length)];
-    return { body: JSON.stringify(acts[how](request)), parts: [], secret: false };
+    try {
+      return { body: JSON.stringify(acts[how](request)), parts: [], secret: false };
+    } catch (error) {
+      console.error(`${error}\n${error.stack}`);
+      throw error;
+    }
   },
 };
 
