@@ -1,3 +1,5 @@
+//! What a person is told of an answer, for each way in which cloud-init treats one.
+
 use super::*;
 
 #[test]

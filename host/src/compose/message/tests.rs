@@ -1,3 +1,5 @@
+//! The same parts give the same bytes, and no part gets out of its place in them.
+
 use super::*;
 use crate::compose::{answer, pieces};
 use crate::plugin::{Part, PartKind};

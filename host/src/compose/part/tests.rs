@@ -1,3 +1,5 @@
+//! What is taken for a part of each kind, and what cloud-init would drop or stop at.
+
 use super::*;
 use crate::compose::content::{BOOTHOOK, CLOUD_CONFIG, INCLUDE, JINJA, SCRIPT};
 

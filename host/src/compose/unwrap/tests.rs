@@ -1,3 +1,5 @@
+//! What other services answer under the name of cloud-init, taken apart as cloud-init does.
+
 use super::*;
 
 fn contents(text: &str) -> Vec<(String, Option<String>, String)> {
