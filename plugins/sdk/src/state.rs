@@ -10,11 +10,11 @@
 //!         let text = String::from_utf8_lossy(&entry.value);
 //!         return text.parse().map_err(|_| Error::Internal(format!("{key} is no number")));
 //!     }
-//!     let number = state::increment("last", 1, None)?;
-//!     match state::compare_and_set(&key, 0, number.to_string().as_bytes(), None) {
-//!         Ok(_) => Ok(number),
+//!     let next = state::increment("last", 1, None)?;
+//!     match state::compare_and_set(&key, 0, next.to_string().as_bytes(), None) {
+//!         Ok(_) => Ok(next),
 //!         // Another call was first, and its answer counts.
-//!         Err(state::StateError::Conflict(_)) => self::number(instance),
+//!         Err(state::StateError::Conflict(_)) => number(instance),
 //!         Err(error) => Err(error.into()),
 //!     }
 //! }
